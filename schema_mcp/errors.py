@@ -1,0 +1,148 @@
+"""The tree of errors: what went wrong, in words a person or a model can act on.
+
+    SchemaMcpError
+    ├── ConfigurationError          exit 2; every mistake at once, each with its key
+    ├── UsageError                  exit 2; the command line asks for something that cannot be
+    ├── CatalogReadError            the schema could not be read; the last good catalog stays
+    └── CallError                   a tool result with `isError`
+        ├── InvalidArgument         the arguments do not fit the tool (nothing was sent to the database)
+        ├── StaleSchema             they fit the table as it was, not as it is
+        ├── StatementRefused        the database refused: constraint, right, type (nothing was written)
+        ├── Unavailable             database away, pool busy: worth trying again
+        ├── LimitReached            timeout, cancelled, too much
+        └── OutcomeUnknown          a write was sent and its answer never came
+
+Each `CallError` carries a `code` (a word of `ErrorCode`), a `message` that names the thing and the limit, a `hint` that
+says the next step, and whether the same call may succeed later (`retryable`).
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """The words a client can switch on; they are part of the interface."""
+
+    INVALID_ARGUMENT = "invalid_argument"
+    UNKNOWN_ARGUMENT = "unknown_argument"
+    MISSING_ARGUMENT = "missing_argument"
+    UNKNOWN_TABLE = "unknown_table"
+    UNKNOWN_COLUMN = "unknown_column"
+    INVALID_VALUE = "invalid_value"
+    MISSING_VALUE = "missing_value"
+    INVALID_OPERATOR = "invalid_operator"
+    INVALID_CURSOR = "invalid_cursor"
+    TOO_MANY_ROWS = "too_many_rows"
+    STALE_SCHEMA = "stale_schema"
+    NOT_ALLOWED = "not_allowed"
+    UNIQUE_VIOLATION = "unique_violation"
+    FOREIGN_KEY_VIOLATION = "foreign_key_violation"
+    CHECK_VIOLATION = "check_violation"
+    NOT_NULL_VIOLATION = "not_null_violation"
+    CONSTRAINT_VIOLATION = "constraint_violation"
+    PERMISSION_DENIED = "permission_denied"
+    READ_ONLY = "read_only"
+    DATABASE_ERROR = "database_error"
+    DATABASE_UNAVAILABLE = "database_unavailable"
+    DATABASE_FULL = "database_full"
+    BUSY = "busy"
+    LOCK_TIMEOUT = "lock_timeout"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    INTERNAL_ERROR = "internal_error"
+
+
+class SchemaMcpError(Exception):
+    """Root of everything this program raises on purpose."""
+
+
+class ConfigurationError(SchemaMcpError):
+    """The configuration cannot be used. `mistakes`: one line each, beginning with the key or the file."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+class UsageError(SchemaMcpError):
+    """The command line asks for something that cannot be; the message says what can."""
+
+
+class CatalogReadError(SchemaMcpError):
+    """The schema of a source could not be read. `unavailable`: the database did not answer at all."""
+
+    def __init__(self, message: str, *, unavailable: bool = False) -> None:
+        super().__init__(message)
+        self.unavailable = unavailable
+
+
+class CallError(SchemaMcpError):
+    """A tool call that ends as a result with `isError`."""
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        hint: str = "",
+        *,
+        retryable: bool = False,
+        sqlstate: str | None = None,
+        details: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.retryable = retryable
+        self.sqlstate = sqlstate
+        self.details = dict(details) if details else None
+
+    def as_dict(self) -> dict[str, object]:
+        """The `error` object of DESIGN section 4; optional members are left out when they say nothing."""
+        error: dict[str, object] = {
+            "code": str(self.code),
+            "message": self.message,
+            "hint": self.hint,
+            "retryable": self.retryable,
+        }
+        if self.sqlstate is not None:
+            error["sqlstate"] = self.sqlstate
+        if self.details is not None:
+            error["details"] = self.details
+        return error
+
+
+class InvalidArgument(CallError):
+    """The arguments do not fit the tool. Nothing was sent to the database."""
+
+
+class StaleSchema(CallError):
+    """The call fits the table as it was; the hint and the details carry the table as it is."""
+
+    def __init__(
+        self, message: str, hint: str, *, sqlstate: str | None = None, details: Mapping[str, object] | None = None
+    ) -> None:
+        super().__init__(ErrorCode.STALE_SCHEMA, message, hint, sqlstate=sqlstate, details=details)
+
+
+class StatementRefused(CallError):
+    """The database refused the statement; nothing of it was written."""
+
+
+class Unavailable(CallError):
+    """The database or a connection to it cannot be had now. Nothing was sent."""
+
+    def __init__(self, code: ErrorCode, message: str, hint: str, *, sqlstate: str | None = None) -> None:
+        super().__init__(code, message, hint, retryable=True, sqlstate=sqlstate)
+
+
+class LimitReached(CallError):
+    """A limit of time or size ended the call; its statement was stopped and rolled back."""
+
+
+class OutcomeUnknown(CallError):
+    """A write was sent and the answer was lost: it may have been committed or not."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(ErrorCode.OUTCOME_UNKNOWN, message, hint, retryable=False)

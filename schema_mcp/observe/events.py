@@ -1,0 +1,105 @@
+"""Everything that may be logged or counted, as one union. Listeners (the log first) decide what becomes of it.
+
+No observation carries a row value, a bound value or a secret.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerStarted:
+    """The server is ready to answer."""
+
+    transport: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerStopped:
+    """Everything is closed."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogRead:
+    """A schema was read; `changed` tells whether anything differs from the last."""
+
+    source: str
+    tables: int
+    changed: bool
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogReadFailed:
+    """The last good catalog stays. `retry_in_s`: when the next try is due at the latest."""
+
+    source: str
+    message: str
+    failures: int
+    retry_in_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingPostponed:
+    """Somebody holds a lock on these tables; their expressions are read later."""
+
+    source: str
+    tables: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogReplaced:
+    """A new generation of tools is current."""
+
+    generation: int
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+    listed_tools: int
+    listed_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListChangedSent:
+    """`notifications/tools/list_changed` went out, to sessions of the handshake era and to the listen bus."""
+
+    sessions: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFinished:
+    """A tool call ended; `code` is its error code, None when it succeeded."""
+
+    tool: str
+    duration_ms: float
+    rows: int
+    code: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InternalFailure:
+    """A defect of ours: the exception's class and traceback, without its text (which may hold values)."""
+
+    where: str
+    traceback: str
+
+
+Observation: TypeAlias = (
+    ServerStarted
+    | ServerStopped
+    | CatalogRead
+    | CatalogReadFailed
+    | ReadingPostponed
+    | CatalogReplaced
+    | ListChangedSent
+    | CallFinished
+    | InternalFailure
+)
+
+#: What the rest of the program is given to tell of what happens.
+Observe: TypeAlias = Callable[[Observation], None]

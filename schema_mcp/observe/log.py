@@ -1,0 +1,79 @@
+"""The log: one line on stderr for each observation, with its level. stdout belongs to the protocol."""
+
+import logging
+import sys
+
+from schema_mcp.observe.events import (
+    CallFinished,
+    CatalogRead,
+    CatalogReadFailed,
+    CatalogReplaced,
+    InternalFailure,
+    ListChangedSent,
+    Observation,
+    ReadingPostponed,
+    ServerStarted,
+    ServerStopped,
+)
+
+logger = logging.getLogger("schema_mcp")
+
+
+def configure(level: str) -> None:
+    """Sends every log line of the process to stderr, this program's from `level` on, libraries' from warning on."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True
+    )
+    logger.setLevel(level.upper())
+    # APScheduler warns when a tick finds the one before still waiting to run; the watcher bounds that itself.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+
+
+def log(observation: Observation) -> None:
+    """Writes one observation."""
+    level, text = _line(observation)
+    logger.log(level, text)
+
+
+def _line(observation: Observation) -> tuple[int, str]:
+    match observation:
+        case ServerStarted(transport=transport, address=address):
+            return logging.INFO, f"serving on {transport}{' at ' + address if address else ''}"
+        case ServerStopped(reason=reason):
+            return logging.INFO, f"stopped: {reason}"
+        case CatalogRead(source=source, tables=tables, changed=changed, duration_ms=duration_ms):
+            state = "changed" if changed else "unchanged"
+            return logging.DEBUG, f"read the schema of '{source}' in {duration_ms:.0f} ms: {tables} tables, {state}"
+        case CatalogReadFailed(message=message, retry_in_s=retry_in_s):
+            return logging.WARNING, f"{message} (the last good schema stays; next try within {retry_in_s:.1f} s)"
+        case ReadingPostponed(source=source, tables=tables):
+            return logging.INFO, f"'{source}': locked by somebody, read later: {', '.join(tables)}"
+        case CatalogReplaced():
+            return logging.INFO, _replaced(observation)
+        case ListChangedSent(sessions=sessions, dropped=dropped):
+            lost = f", {dropped} did not take it" if dropped else ""
+            return logging.INFO, f"told clients that the list of tools changed ({sessions} sessions{lost})"
+        case CallFinished(tool=tool, duration_ms=duration_ms, rows=rows, code=code):
+            return logging.DEBUG, f"{tool}: {code or f'{rows} rows'} in {duration_ms:.1f} ms"
+        case InternalFailure(where=where, traceback=traceback):
+            return logging.ERROR, f"internal failure in {where}\n{traceback}"
+
+
+def _replaced(observation: CatalogReplaced) -> str:
+    kilobytes, tokens = observation.listed_bytes / 1000, observation.listed_bytes / 4
+    cost = f"{observation.listed_tools} tools, {kilobytes:.1f} kB, about {tokens:.0f} tokens"
+    parts = [
+        f"{word} {_names(names)}"
+        for word, names in (
+            ("added", observation.added),
+            ("removed", observation.removed),
+            ("changed", observation.changed),
+        )
+        if names
+    ]
+    return f"schema {observation.generation}: {'; '.join(parts) or 'no tables'} ({cost})"
+
+
+def _names(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(names[:8]) + more

@@ -1,0 +1,28 @@
+"""Which relations of a source are served: include and exclude patterns. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Shell patterns (`*`, `?`, `[..]`) over `table` or `schema.table`; case counts.
+
+    `schemas`: the database schemas to read, empty for those on the search path. `include` empty means all; `exclude`
+    wins over `include`.
+    """
+
+    schemas: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def takes(self, schema: str, name: str) -> bool:
+        """Whether the relation is served."""
+        if self.include and not _matches(self.include, schema, name):
+            return False
+        return not _matches(self.exclude, schema, name)
+
+
+def _matches(patterns: Sequence[str], schema: str, name: str) -> bool:
+    return any(fnmatchcase(name, pattern) or fnmatchcase(f"{schema}.{name}", pattern) for pattern in patterns)
