@@ -1,0 +1,166 @@
+"""The settings as values: frozen, checked, units in names. The defaults are here and nowhere else.
+
+Each field's comment is what `config.toml` and the documentation say of the key.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseSettings:
+    """`[database]`: what to serve."""
+
+    #: postgresql://user:password@host/database, sqlite:///path, a path of a SQLite file, or "sample".
+    url: str | None = None
+    #: Database schemas to serve; empty: those on the role's search path.
+    schemas: tuple[str, ...] = ()
+    #: Serve only relations that match one of these patterns (*, ?, [..]) over table or schema.table; empty: all.
+    include: tuple[str, ...] = ()
+    #: Never serve relations that match one of these patterns.
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessSettings:
+    """`[access]`: what may be done."""
+
+    #: "read": sessions are read-only in the database itself; "insert": rows may also be added.
+    mode: str = "insert"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchSettings:
+    """`[watch]`: how the tools follow the schema."""
+
+    #: Seconds between two looks at the schema. SQLite files are looked at every 0.1 s at the latest: it costs nothing.
+    poll_interval_s: float = 2.0
+    #: Changes within so many seconds make one notification.
+    debounce_s: float = 0.1
+    #: "auto": the database's own catalog; "information_schema": the portable views, which tell less.
+    reader: str = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolsSettings:
+    """`[tools]`: what is listed."""
+
+    #: "auto": a tool a table while the list stays within max_listed; "tables": always; "generic": never.
+    surface: str = "auto"
+    #: Most tools that "auto" lists before it falls back to the tools that take a table's name.
+    max_listed: int = 100
+    #: Tables whose tools are listed whatever the surface.
+    pin: tuple[str, ...] = ()
+    #: Tools in one page of tools/list. Many clients read only the first page.
+    page_size: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultsSettings:
+    """`[results]`: how much an answer holds."""
+
+    #: Rows in an answer when the call does not say.
+    default_limit: int = 100
+    #: Most rows that a call may ask for.
+    max_rows: int = 10_000
+    #: Most bytes of rows in an answer; further rows come with the cursor.
+    max_bytes: int = 1_000_000
+    #: Send answers also as structuredContent, not as text only.
+    structured: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSettings:
+    """`[pool]`: connections."""
+
+    #: Most connections that calls use at once; the watcher has one more of its own.
+    size: int = 10
+    #: Seconds that a call waits for a free connection before it is told `busy`.
+    acquire_timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsSettings:
+    """`[limits]`: time."""
+
+    #: Seconds that one statement may run.
+    statement_timeout_s: float = 30.0
+    #: Seconds that a whole call may take, waiting included.
+    call_timeout_s: float = 60.0
+    #: Seconds that a statement waits for a lock.
+    lock_timeout_s: float = 2.0
+    #: Most rows that one insert may carry.
+    insert_rows: int = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """`[server]`: how clients reach it."""
+
+    #: "stdio" or "http".
+    transport: str = "stdio"
+    #: Address for HTTP; only loopback until there is sign-in.
+    host: str = "127.0.0.1"
+    #: Port for HTTP; 0 takes a free one.
+    port: int = 8765
+    #: Path of the MCP endpoint.
+    path: str = "/mcp"
+    #: Host headers accepted besides the address itself ("name:port").
+    allowed_hosts: tuple[str, ...] = ()
+    #: Origin headers accepted besides the address itself ("https://name:port").
+    allowed_origins: tuple[str, ...] = ()
+    #: Key that cursors are signed with; made anew at each start when it is not set, which ends older cursors.
+    secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """`[log]`: what is written to stderr."""
+
+    #: "debug", "info", "warning" or "error".
+    level: str = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All sections."""
+
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    access: AccessSettings = field(default_factory=AccessSettings)
+    watch: WatchSettings = field(default_factory=WatchSettings)
+    tools: ToolsSettings = field(default_factory=ToolsSettings)
+    results: ResultsSettings = field(default_factory=ResultsSettings)
+    pool: PoolSettings = field(default_factory=PoolSettings)
+    limits: LimitsSettings = field(default_factory=LimitsSettings)
+    server: ServerSettings = field(default_factory=ServerSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+
+#: Keys that take one of a few words.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "access.mode": ("read", "insert"),
+    "watch.reader": ("auto", "information_schema"),
+    "tools.surface": ("auto", "tables", "generic"),
+    "server.transport": ("stdio", "http"),
+    "log.level": ("debug", "info", "warning", "error"),
+}
+
+#: Lowest and highest value of numeric keys.
+RANGES: dict[str, tuple[float, float]] = {
+    "watch.poll_interval_s": (0.05, 86_400),
+    "watch.debounce_s": (0, 60),
+    "tools.max_listed": (1, 100_000),
+    "tools.page_size": (1, 100_000),
+    "results.default_limit": (1, 1_000_000),
+    "results.max_rows": (1, 1_000_000),
+    "results.max_bytes": (1_000, 1_000_000_000),
+    "pool.size": (1, 1_000),
+    "pool.acquire_timeout_s": (0.01, 3_600),
+    "limits.statement_timeout_s": (0.01, 86_400),
+    "limits.call_timeout_s": (0.01, 86_400),
+    "limits.lock_timeout_s": (0.01, 86_400),
+    "limits.insert_rows": (1, 1_000_000),
+    "server.port": (0, 65_535),
+}
+
+#: Keys whose value is never shown.
+SECRETS = frozenset({"database.url", "server.secret"})
