@@ -1,0 +1,175 @@
+"""What a database product must be able to do for the rest of the program: the `Dialect` protocol.
+
+One module of this room is one product. A dialect reads the schema, turns values both ways, phrases the few expressions
+that products spell differently, runs one statement on a driver connection and translates the driver's errors. It knows
+no tools, no JSON Schema, no pool and no retry.
+
+`Connection` is the driver's own connection (asyncpg's or aiosqlite's), taken out of SQLAlchemy's pool: SQLAlchemy Core
+phrases the statements, the driver runs them.
+"""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
+
+from schema_mcp.errors import CallError
+from schema_mcp.schema.model import Column, Schema, Table, TableName
+from schema_mcp.schema.select import Selection
+from schema_mcp.schema.types import SqlType
+
+Connection: TypeAlias = Any
+
+#: What a column or an element of it is bound as: text on PostgreSQL, the storage class on SQLite.
+DriverValue: TypeAlias = str | int | float | bytes | list[str | None] | None
+
+#: A JSON value after `tools.values` has checked it against the column: exact, of one Python type a family.
+#: INTEGER int, NUMERIC Decimal, FLOAT float, BOOLEAN bool, BYTES bytes, ARRAY list, JSON any JSON value, others str.
+Value: TypeAlias = Any
+
+
+#: Integers up to here are exact in every JSON reader (RFC 8259 section 6); larger ones leave as strings.
+MAX_EXACT_INTEGER = 2**53 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionLimits:
+    """What every session of the server is opened with. 0 means no limit."""
+
+    statement_timeout_s: float
+    lock_timeout_s: float
+    idle_in_transaction_timeout_s: float
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What is compared between two looks: equal gates mean that no schema change was committed between them.
+
+    `identity`: which database the name leads to (device and inode of a file); when it differs, older connections lead
+    elsewhere. `version`: of its schema, or of everything committed.
+    """
+
+    identity: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A schema and the gate value that was true while it was read.
+
+    `postponed`: tables whose expressions could not be read because somebody holds a lock on them; they stand as they
+    were before (or without their expressions), and the next look has to read again even if the gate has not moved.
+    """
+
+    gate: Gate
+    schema: Schema
+    postponed: frozenset[TableName] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL text in the driver's own placeholder style and the values in its order.
+
+    `labels`: names of the JSON members of a row that comes back, in order. `keys`: how many further columns follow
+    that are not part of the row (order keys for the cursor).
+    """
+
+    sql: str
+    values: tuple[DriverValue, ...]
+    labels: tuple[str, ...] = ()
+    types: tuple[SqlType, ...] = ()
+    keys: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row as it leaves the database: `json` is its JSON object; `keys` its order keys, bindable again."""
+
+    json: bytes
+    keys: tuple[DriverValue, ...]
+
+
+class Dialect(Protocol):
+    """One product. Instances are stateless and shared."""
+
+    #: `postgresql`, `sqlite`: the scheme of the URL and the name in messages.
+    name: str
+    #: The SQLAlchemy dialect that compiles for the driver.
+    sqlalchemy: SqlalchemyDialect
+    #: The gate is so cheap that it is looked at this often, in seconds, however long the poll; None: as configured.
+    gate_interval_s: float | None
+    #: The database itself ends a statement at the session's limit.
+    has_statement_timeout: bool
+    #: Ascending order puts nulls first where the statement does not say.
+    nulls_first: bool
+    #: A list can be bound as one parameter, so that a statement's text does not grow with the number of values.
+    binds_lists: bool
+    #: Statements that open a transaction for reading and for writing.
+    begin_read: str
+    begin_write: str
+
+    def engine_options(self, url: sa.URL, limits: SessionLimits) -> tuple[sa.URL, Mapping[str, Any]]:
+        """The URL for `create_async_engine` and its keyword arguments (connect_args and such), limits set."""
+        ...
+
+    async def gate(self, connection: Connection) -> Gate:
+        """One cheap statement (0.1 ms). Raises: CatalogReadError if the file is gone; whatever the driver raises."""
+        ...
+
+    async def read(self, connection: Connection, source: str, selection: Selection, previous: Schema | None) -> Reading:
+        """The whole schema in bulk queries, with the gate value taken before. Leaves no transaction open.
+
+        Raises: CatalogReadError, naming the source and what failed.
+        """
+        ...
+
+    def encode(self, type_: SqlType, value: Value, operator: str = "eq") -> DriverValue:
+        """What `value` is bound as, stored or compared by `operator`. `value` is not None.
+
+        Raises: ValueError, with the reason, if this product cannot hold the value exactly.
+        """
+        ...
+
+    def parameter(self, type_: SqlType, name: str) -> sa.ColumnElement[Any]:
+        """The bound parameter `name` as an expression of the column's base type."""
+        ...
+
+    def condition(
+        self, operator: str, column: sa.ColumnElement[Any], type_: SqlType, names: Sequence[str]
+    ) -> sa.ColumnElement[bool]:
+        """`in`, `not_in`, `like`, `ilike`, `starts_with`, `contains`: the operators that products phrase differently.
+
+        `names` are the bound parameters: one, or for the set operators as many as values where not `binds_lists`.
+        """
+        ...
+
+    def insert(self, target: sa.TableClause, columns: Sequence[Column]) -> sa.Insert:
+        """Inserts the bound values `c0`, `c1` ... in the order of `columns`; none: one row of defaults.
+
+        Where `binds_lists`, each parameter is the list of one column's values and all rows go in at once.
+        """
+        ...
+
+    def row(
+        self, columns: Sequence[tuple[str, sa.ColumnElement[Any], SqlType]], keys: Sequence[sa.ColumnElement[Any]]
+    ) -> Sequence[sa.ColumnElement[Any]]:
+        """What to select so that `fetch` gives the JSON object of these (label, column, type) and the values of `keys`.
+
+        The keys come last, one column each, in a form that can be bound again by `parameter`.
+        """
+        ...
+
+    def fetch(self, connection: Connection, statement: Statement, max_rows: int) -> AsyncGenerator[list[Row], None]:
+        """Runs the statement; its rows in batches, in order, at most `max_rows` (0: all of them, as for RETURNING).
+
+        Cancelling the task that iterates, or closing the iterator, stops the statement in the database before either
+        returns. Raises what the driver raises.
+        """
+        ...
+
+    def translate(self, error: BaseException, table: Table | None) -> CallError | None:
+        """The driver's error in our words; None if it is not one of the driver's."""
+        ...

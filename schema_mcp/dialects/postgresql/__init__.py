@@ -1,0 +1,1 @@
+"""PostgreSQL through asyncpg: reading pg_catalog, values, statements, errors."""

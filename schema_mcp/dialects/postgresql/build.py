@@ -1,0 +1,167 @@
+"""Rows of pg_catalog as `Table` values. Pure: it asks nothing, and knows neither locks nor transactions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from schema_mcp.dialects.postgresql.types import Types
+from schema_mcp.schema.model import (
+    Check,
+    Column,
+    ForeignKey,
+    Generated,
+    Key,
+    Privilege,
+    Table,
+    TableKind,
+    TableName,
+)
+
+#: Stands for a generated column's expression while it cannot be read.
+NOT_READABLE_NOW = "(not readable now)"
+
+_KINDS = {
+    "r": TableKind.TABLE,
+    "p": TableKind.PARTITIONED,
+    "v": TableKind.VIEW,
+    "m": TableKind.MATERIALIZED_VIEW,
+    "f": TableKind.FOREIGN,
+}
+_TAKES_ROWS = (TableKind.TABLE, TableKind.PARTITIONED)
+_MAY_TAKE_ROWS = (TableKind.VIEW, TableKind.FOREIGN)
+_IDENTITIES = {"": Generated.NO, "a": Generated.IDENTITY_ALWAYS, "d": Generated.IDENTITY_DEFAULT}
+_INSERT_BIT = 8
+
+#: (may select, may insert): four sets, whatever the number of columns.
+_PRIVILEGES: Mapping[tuple[bool, bool], frozenset[Privilege]] = {
+    (False, False): frozenset(),
+    (True, False): frozenset({Privilege.SELECT}),
+    (False, True): frozenset({Privilege.INSERT}),
+    (True, True): frozenset(Privilege),
+}
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelationRows:
+    """What catalog.sql's queries say of one relation, each row under the name of its query.
+
+    `expressions` is empty also where they could not be read.
+    """
+
+    relation: Row
+    columns: Sequence[Row] = ()
+    keys: Sequence[Row] = ()
+    foreign_keys: Sequence[Row] = ()
+    expressions: Sequence[Row] = ()
+
+
+def has_expressions(relation: Row, columns: Sequence[Row]) -> bool:
+    """Whether the query `expressions` has anything to say of the relation."""
+    return bool(
+        relation["checks"] or _KINDS[relation["kind"]] in _MAY_TAKE_ROWS or any(row["generated"] for row in columns)
+    )
+
+
+def is_gone(rows: RelationRows) -> bool:
+    """The relation was dropped since the snapshot: pg_get_expr, which looks at the newest state, gives null."""
+    return any(row["expression"] is None for row in rows.expressions)
+
+
+def build(name: TableName, rows: RelationRows, types: Types) -> Table:
+    """Without expressions it has no checks, and is not insertable if it is a view or a foreign table.
+
+    Raises: TypeGone.
+    """
+    relation, kind = rows.relation, _KINDS[rows.relation["kind"]]
+    checks: list[Check] = []
+    generated: dict[str, str] = {}
+    takes_rows = kind in _TAKES_ROWS
+    for row in rows.expressions:
+        if row["kind"] == "check":
+            checks.append(Check(name=row["name"], expression=row["expression"]))
+        elif row["kind"] == "generated":
+            generated[row["name"]] = row["expression"]
+        else:
+            takes_rows = bool(int(row["expression"]) & _INSERT_BIT)
+    columns = tuple(
+        _column(row, position, relation, takes_rows, generated, types)
+        for position, row in enumerate(rows.columns, start=1)
+    )
+    numbered = {row["number"]: row["name"] for row in rows.columns}
+    primary_key, uniques = _keys(rows.keys, numbered)
+    return Table(
+        name=name,
+        kind=kind,
+        columns=columns,
+        primary_key=primary_key,
+        uniques=uniques,
+        foreign_keys=_foreign_keys(name.source, rows.foreign_keys, numbered),
+        checks=tuple(sorted(checks, key=lambda check: check.name or "")),
+        comment=relation["comment"],
+        privileges=frozenset[Privilege]().union(*(column.privileges for column in columns)),
+        row_identity=_row_identity(kind, relation),
+        row_security=relation["row_security"],
+    )
+
+
+def _column(
+    row: Row, position: int, relation: Row, takes_rows: bool, generated: Mapping[str, str], types: Types
+) -> Column:
+    """A generated column's default is its expression; one without a default of its own has its domain's."""
+    resolved = types.column_type(row["type"], row["modifier"], row["native"])
+    how, default = _IDENTITIES[row["identity"]], row["default_expression"]
+    if row["generated"]:
+        how, default = Generated.EXPRESSION, generated.get(row["name"], NOT_READABLE_NOW)
+    elif how is Generated.NO and default is None:
+        default = resolved.default
+    may_select = relation["may_select"] or bool(row["may_select"])
+    may_insert = takes_rows and (relation["may_insert"] or bool(row["may_insert"]))
+    return Column(
+        name=row["name"],
+        position=position,
+        type=resolved.type,
+        nullable=not (row["not_null"] or resolved.not_null),
+        default=default,
+        generated=how,
+        comment=row["comment"],
+        privileges=_PRIVILEGES[may_select, may_insert],
+    )
+
+
+def _keys(rows: Sequence[Row], numbered: Mapping[int, str]) -> tuple[Key | None, tuple[Key, ...]]:
+    primary_key, uniques = None, []
+    for row in sorted(rows, key=_by_name):
+        numbers = row["numbers"].split()[: row["width"]]
+        key = Key(name=row["name"], columns=tuple(numbered[int(number)] for number in numbers))
+        if row["is_primary"]:
+            primary_key = key
+        else:
+            uniques.append(key)
+    return primary_key, tuple(uniques)
+
+
+def _foreign_keys(source: str, rows: Sequence[Row], numbered: Mapping[int, str]) -> tuple[ForeignKey, ...]:
+    return tuple(
+        ForeignKey(
+            name=row["name"],
+            columns=tuple(numbered[int(number)] for number in row["numbers"]),
+            target=TableName(source=source, schema=row["target_schema"], name=row["target_name"]),
+            target_columns=tuple(row["target_columns"]),
+        )
+        for row in sorted(rows, key=_by_name)
+    )
+
+
+def _by_name(row: Row) -> str:
+    return str(row["name"])
+
+
+def _row_identity(kind: TableKind, relation: Row) -> tuple[str, ...]:
+    """System columns need the right to the whole relation; a ctid is unique only within one table's own rows."""
+    if not relation["may_select"] or kind in _MAY_TAKE_ROWS:
+        return ()
+    if kind is TableKind.PARTITIONED or relation["has_children"]:
+        return ("tableoid", "ctid")
+    return ("ctid",)

@@ -1,0 +1,178 @@
+-- What the reader asks PostgreSQL (13 and later), in this order. After `search_path` every name is one of pg_catalog's.
+-- Only `expressions` needs locks on the relations; everything else reads catalog rows, whoever holds which lock.
+
+-- name: gate
+-- Equal text at two times means: the same transactions are visible, so the same catalogs (facts/introspection.md 1b).
+select pg_catalog.pg_current_snapshot()::pg_catalog.text as snapshot,
+       pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::pg_catalog.text as started
+
+-- name: begin
+-- One snapshot for all queries. JIT would cost more than the largest of them.
+begin isolation level repeatable read read only;
+set local lock_timeout = '250ms';
+set local statement_timeout = '30s';
+set local jit = off
+
+-- name: context
+-- The gate, and what the user's own search path means; so before `search_path`.
+select pg_catalog.pg_current_snapshot()::pg_catalog.text as snapshot,
+       pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::pg_catalog.text as started,
+       coalesce(pg_catalog.current_schema()::pg_catalog.text, 'public') as default_schema,
+       pg_catalog.current_schemas(false)::pg_catalog.text[] as schemas
+
+-- name: search_path
+-- Makes format_type and pg_get_expr qualify every name that is not PostgreSQL's own.
+set local search_path = pg_catalog, pg_temp
+
+-- name: portable_plans
+-- For the views of information_schema: 1,000 arrays took element_types 3.6 s, and take it 0.06 s.
+set local enable_nestloop = off
+
+-- name: commit
+-- Nothing was written; a rollback would look like a failure in the database's statistics.
+commit
+
+-- name: rollback
+-- After a failure. Without a transaction it only warns.
+rollback
+
+-- name: relations
+-- One row a relation of the schemas $1 that may be served, with what the role may do with the whole of it.
+-- In the order of `TableName`. A foreign table without a handler cannot even be read.
+select c.oid, n.nspname as schema, c.relname as name, c.relkind::text as kind, d.description as comment,
+       c.relrowsecurity as row_security, c.relchecks as checks,
+       exists (select from pg_inherits i where i.inhparent = c.oid) as has_children,
+       coalesce(has_table_privilege(c.oid, 'SELECT'), false) as may_select,
+       coalesce(has_table_privilege(c.oid, 'INSERT'), false) as may_insert
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+left join pg_description d on d.classoid = 'pg_class'::regclass and d.objoid = c.oid and d.objsubid = 0
+where n.nspname = any ($1::text[]) and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+  and has_schema_privilege(n.oid, 'USAGE')
+  and c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition and c.relpersistence <> 't'
+  and not exists (
+      select from pg_foreign_table f
+      join pg_foreign_server s on s.oid = f.ftserver
+      join pg_foreign_data_wrapper w on w.oid = s.srvfdw
+      where f.ftrelid = c.oid and w.fdwhandler = 0
+  )
+  and not exists (
+      select from pg_depend e
+      where e.classid = 'pg_class'::regclass and e.objid = c.oid and e.objsubid = 0 and e.deptype = 'e'
+  )
+order by n.nspname, c.relname
+
+-- name: columns
+-- One row a column of the relations $1, in their order. A default has no column references and so needs no relation
+-- (the 0): a lock on the table does not hide it. `may_*`: null where only the right to the whole relation counts.
+select a.attrelid as relation, a.attnum as number, a.attname as name, a.atttypid as type, a.atttypmod as modifier,
+       case when a.atttypmod <> -1 then format_type(a.atttypid, a.atttypmod) end as native,
+       a.attnotnull as not_null, a.attidentity::text as identity, a.attgenerated <> '' as generated,
+       case when a.attgenerated = '' then pg_get_expr(f.adbin, 0) end as default_expression,
+       d.description as comment,
+       case when a.attacl is not null then has_column_privilege(a.attrelid, a.attnum, 'SELECT') end as may_select,
+       case when a.attacl is not null then has_column_privilege(a.attrelid, a.attnum, 'INSERT') end as may_insert
+from pg_attribute a
+left join pg_attrdef f on f.adrelid = a.attrelid and f.adnum = a.attnum
+left join pg_description d on d.classoid = 'pg_class'::regclass and d.objoid = a.attrelid and d.objsubid = a.attnum
+where a.attrelid = any ($1::oid[]) and a.attnum > 0 and not a.attisdropped
+order by a.attrelid, a.attnum
+
+-- name: types
+-- One row for each of the types $1 and for those they are made of. `item`: the element type of a true array, else 0
+-- (int2vector, point and name have elements too, and are none).
+with recursive wanted (oid) as (
+    select unnest($1::oid[])
+    union
+    select case when t.typtype = 'd' then t.typbasetype else t.typelem end
+    from wanted w join pg_type t on t.oid = w.oid
+    where t.typtype = 'd' or t.typelem <> 0
+)
+select t.oid, t.typtype::text as form, format_type(t.oid, -1) as name,
+       t.typbasetype as base, t.typtypmod as modifier, format_type(t.typbasetype, t.typtypmod) as base_native,
+       t.typnotnull as not_null, t.typdefault as default_expression,
+       coalesce(e.oid, 0::oid) as item,
+       (select array_agg(l.enumlabel::text order by l.enumsortorder) from pg_enum l where l.enumtypid = t.oid) as labels,
+       t.typname = 'citext' and exists (
+           select from pg_depend o join pg_extension x on x.oid = o.refobjid and x.extname = 'citext'
+           where o.classid = 'pg_type'::regclass and o.objid = t.oid and o.deptype = 'e'
+       ) as citext
+from wanted w
+join pg_type t on t.oid = w.oid
+left join pg_type e
+    on e.oid = t.typelem and e.typarray = t.oid and t.typtype <> 'd' and t.typlen = -1 and t.typcategory = 'A'
+
+-- name: keys
+-- Primary and unique keys over plain columns of the relations $1, constraint or not (an index has its constraint's
+-- name). Those that are not valid, or hold for a part of the rows, hold nothing.
+select i.indrelid as relation, c.relname as name, i.indisprimary as is_primary, i.indkey::text as numbers,
+       i.indnkeyatts as width
+from pg_index i
+join pg_class c on c.oid = i.indexrelid
+where i.indrelid = any ($1::oid[]) and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null
+
+-- name: foreign_keys
+-- Foreign keys of the relations $1. One that refers to a partitioned table has a row for each partition as well, all
+-- with a parent.
+select k.conrelid as relation, k.conname as name, k.conkey::text[] as numbers,
+       n.nspname as target_schema, c.relname as target_name,
+       (
+           select array_agg(a.attname::text order by f.position)
+           from unnest(k.confkey) with ordinality f (number, position)
+           join pg_attribute a on a.attrelid = k.confrelid and a.attnum = f.number
+       ) as target_columns
+from pg_constraint k
+join pg_class c on c.oid = k.confrelid
+join pg_namespace n on n.oid = c.relnamespace
+where k.conrelid = any ($1::oid[]) and k.contype = 'f' and k.conparentid = 0
+
+-- name: savepoint
+-- Keeps the snapshot if `expressions` meets a lock.
+savepoint expressions
+
+-- name: rollback_to_savepoint
+-- After a lock was met.
+rollback to savepoint expressions
+
+-- name: expressions
+-- What cannot be had without a lock on the relations $1: `check` (name, expression), `generated` (column, expression),
+-- `updatable` (bits of INSERT 8, UPDATE 4, DELETE 16; with triggers and rules), which fails for views over `unusable`.
+with recursive unusable (oid) as (
+    select f.ftrelid
+    from pg_foreign_table f
+    join pg_foreign_server s on s.oid = f.ftserver
+    join pg_foreign_data_wrapper w on w.oid = s.srvfdw
+    where w.fdwhandler = 0
+    union
+    select r.ev_class
+    from unusable u
+    join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = u.oid and d.classid = 'pg_rewrite'::regclass
+    join pg_rewrite r on r.oid = d.objid
+)
+select k.conrelid as relation, 'check' as kind, k.conname::text as name, pg_get_expr(k.conbin, k.conrelid) as expression
+from pg_constraint k
+where k.conrelid = any ($1::oid[]) and k.contype = 'c'
+union all
+select a.attrelid, 'generated', a.attname::text, pg_get_expr(f.adbin, f.adrelid)
+from pg_attrdef f
+join pg_attribute a on a.attrelid = f.adrelid and a.attnum = f.adnum
+where f.adrelid = any ($1::oid[]) and a.attgenerated <> ''
+union all
+select c.oid, 'updatable', '', pg_relation_is_updatable(c.oid, true)::text
+from pg_class c
+where c.oid = any ($1::oid[]) and c.relkind in ('v', 'f') and c.oid not in (select u.oid from unusable u)
+
+-- name: locked
+-- Relations that another session has locked against everybody, or waits to lock, and the views over them.
+with recursive locked (oid) as (
+    select l.relation
+    from pg_locks l
+    where l.mode = 'AccessExclusiveLock' and l.relation is not null and l.pid <> pg_backend_pid()
+      and l.database = (select b.oid from pg_database b where b.datname = current_database())
+    union
+    select r.ev_class
+    from locked k
+    join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = k.oid and d.classid = 'pg_rewrite'::regclass
+    join pg_rewrite r on r.oid = d.objid
+)
+select oid from locked

@@ -1,0 +1,123 @@
+"""PostgreSQL, through asyncpg: the parts of this package as one `Dialect`."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
+
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import asyncpg as sqlalchemy_asyncpg
+from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
+
+from schema_mcp.dialects.base import Connection, DriverValue, Gate, Reading, Row, SessionLimits, Statement, Value
+from schema_mcp.dialects.postgresql import errors, reader, statements, values
+from schema_mcp.errors import CallError
+from schema_mcp.schema.model import Column, Schema, Table
+from schema_mcp.schema.select import Selection
+from schema_mcp.schema.types import SqlType
+
+#: How long opening a connection may take.
+CONNECT_TIMEOUT_S = 5.0
+
+#: Settings that decide how values are written as text; the same for every session, whatever the server's defaults.
+_TEXT_FORMAT = {
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "lc_monetary": "C",
+}
+
+
+#: Parameters that hosting providers put into URLs for other drivers.
+_OTHERS_PARAMETERS = ("channel_binding", "pgbouncer", "connection_limit", "prepared_statement_cache_size")
+
+
+class PostgresqlDialect:
+    """`portable_reader`: read information_schema instead of pg_catalog (`watch.reader`)."""
+
+    name = "postgresql"
+    gate_interval_s: float | None = None
+    has_statement_timeout = True
+    nulls_first = False
+    binds_lists = True
+    begin_read = "BEGIN READ ONLY"
+    begin_write = "BEGIN"
+
+    def __init__(self, *, portable_reader: bool = False) -> None:
+        self.portable_reader = portable_reader
+        self.sqlalchemy: SqlalchemyDialect = sqlalchemy_asyncpg.dialect()  # type: ignore[no-untyped-call]
+
+    def engine_options(self, url: sa.URL, limits: SessionLimits) -> tuple[sa.URL, Mapping[str, Any]]:
+        """Limits and text formats travel in the start-up packet, so that they cost no round trip.
+
+        asyncpg itself reads the URL: it knows libpq's parameters (`sslmode`, `host`, ...), SQLAlchemy does not.
+        """
+        settings = {
+            "application_name": "schema-mcp",
+            "statement_timeout": _milliseconds(limits.statement_timeout_s),
+            "lock_timeout": _milliseconds(limits.lock_timeout_s),
+            "idle_in_transaction_session_timeout": _milliseconds(limits.idle_in_transaction_timeout_s),
+            "default_transaction_read_only": "on" if limits.read_only else "off",
+            **_TEXT_FORMAT,
+        }
+        dsn = url.set(drivername="postgresql").difference_update_query(_OTHERS_PARAMETERS)
+
+        async def connect() -> asyncpg.Connection:
+            return await asyncpg.connect(
+                dsn.render_as_string(hide_password=False), server_settings=settings, timeout=CONNECT_TIMEOUT_S
+            )
+
+        return sa.URL.create("postgresql+asyncpg"), {"async_creator": connect}
+
+    async def gate(self, connection: Connection) -> Gate:
+        """The snapshot's text: equal twice means that no transaction was committed between (PostgreSQL 13 on)."""
+        return await reader.gate(connection)
+
+    async def read(self, connection: Connection, source: str, selection: Selection, previous: Schema | None) -> Reading:
+        """By pg_catalog, or by information_schema if the configuration says so."""
+        if self.portable_reader:
+            return await reader.read_portably(connection, source, selection)
+        return await reader.read(connection, source, selection, previous)
+
+    def encode(self, type_: SqlType, value: Value, operator: str = "eq") -> DriverValue:
+        """Always text."""
+        if operator in ("like", "ilike", "starts_with", "contains"):
+            return values.checked_text(value)
+        return values.encode(type_, value)
+
+    def parameter(self, type_: SqlType, name: str) -> sa.ColumnElement[Any]:
+        """Bound as text, cast to the base type."""
+        return values.parameter(type_, name)
+
+    def condition(
+        self, operator: str, column: sa.ColumnElement[Any], type_: SqlType, names: Sequence[str]
+    ) -> sa.ColumnElement[bool]:
+        """Sets as one array, patterns as PostgreSQL has them."""
+        return statements.condition(operator, column, type_, names)
+
+    def insert(self, target: sa.TableClause, columns: Sequence[Column]) -> sa.Insert:
+        """All rows in one statement, by `unnest`."""
+        return statements.insert(target, columns)
+
+    def row(
+        self, columns: Sequence[tuple[str, sa.ColumnElement[Any], SqlType]], keys: Sequence[sa.ColumnElement[Any]]
+    ) -> Sequence[sa.ColumnElement[Any]]:
+        """The JSON object as text, made by the database; order keys as text, as they come back in."""
+        selected: list[sa.ColumnElement[Any]] = [sa.cast(key, sa.Text()) for key in keys]
+        if columns:
+            exact = [values.exact(column, type_) for _, column, type_ in columns]
+            selected.insert(0, values.RowObject([label for label, _, _ in columns], exact))
+        return selected
+
+    def fetch(self, connection: Connection, statement: Statement, max_rows: int) -> AsyncGenerator[list[Row], None]:
+        """Few rows at once, many through a cursor."""
+        return statements.fetch(connection, statement, max_rows)
+
+    def translate(self, error: BaseException, table: Table | None) -> CallError | None:
+        """By SQLSTATE."""
+        return errors.translate(error, table)
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(max(0, round(seconds * 1000)))

@@ -1,0 +1,218 @@
+"""asyncpg's errors in our words, by SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+
+PostgreSQL's messages may be in any language, so nothing is decided by their words where a code or a field tells.
+DETAIL may hold the whole row ("Failing row contains ..."); it is passed on only where it is about a key whose columns
+the caller may read. An address, a password or a URL is never in a message.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+
+import asyncpg
+
+from schema_mcp.errors import CallError, ErrorCode, LimitReached, StaleSchema, StatementRefused, Unavailable
+from schema_mcp.schema.model import Table
+
+#: Whatever asyncpg raises of its own accord, or lets through from the network.
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
+#: PostgreSQL repeats a value that it refuses, however long.
+_MAX_CHARACTERS = 500
+
+_UNAVAILABLE_CLASSES = ("08", "28", "53", "57P", "3D")
+_STALE = frozenset({"42P01", "42703", "42704", "42804", "3F000"})
+_TIMEOUTS = {"25P03": "the transaction was idle for too long", "25P04": "the transaction took too long"}
+
+_UNAVAILABLE_HINTS = {
+    "28": "Check the user, the password and pg_hba.conf; whoever runs this server has to change its settings.",
+    "3D": "Check the name of the database in this server's settings.",
+    "53300": "The database has no free connection. Try again in a moment, or raise max_connections.",
+    "57P03": "The database is starting up or shutting down. Try again in a few seconds.",
+}
+_TRY_LATER = "Try again in a few seconds; if it lasts, check that the database runs and can be reached."
+
+_REFUSED_HINTS = {
+    "21000": "Two of the rows have the same key; give each key once.",
+    "428C9": "The database makes this column's value itself; leave the column out.",
+    "42P10": "Give in conflict_columns the columns of a primary or unique key; describe_table lists them.",
+    "55000": "This relation does not take that kind of statement; describe_table says what may be done.",
+    "25P02": "An earlier statement of this transaction failed; roll it back and begin again.",
+    "P0001": "A trigger or function of the database refused; its message says why.",
+}
+
+
+def translate(error: BaseException, table: Table | None) -> CallError | None:
+    """See `Dialect.translate`. What SQLAlchemy has wrapped is unwrapped first."""
+    for cause in _causes(error):
+        if isinstance(cause, asyncpg.PostgresError):
+            return _postgres(cause, table)
+        if isinstance(cause, asyncpg.DataError):
+            hint = "Give a value of the column's type."
+            return StatementRefused(ErrorCode.INVALID_VALUE, f"a value cannot be sent: {reason(cause)}", hint)
+        if isinstance(cause, asyncpg.OutdatedSchemaCacheError) or (
+            isinstance(cause, asyncpg.InterfaceError) and "prepared statement is closed" in str(cause)
+        ):
+            return _stale(table, None)
+        if is_unavailable(cause):
+            return Unavailable(ErrorCode.DATABASE_UNAVAILABLE, f"the database is away: {reason(cause)}", _TRY_LATER)
+    return None
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """The database did not answer, or let nobody in: it is not about the statement."""
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "").startswith(_UNAVAILABLE_CLASSES) and error.sqlstate != "53100"
+    if isinstance(error, asyncpg.InterfaceError):
+        return not isinstance(error, asyncpg.DataError) and (
+            isinstance(error, asyncpg.ClientConfigurationError) or "closed" in str(error) or "closing" in str(error)
+        )
+    return isinstance(error, asyncpg.InternalClientError | OSError)
+
+
+def reason(error: BaseException) -> str:
+    """The error in a few words, for a message: of the network's errors not the address, of bad settings not the URL."""
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return "the connection settings cannot be used"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError):
+        return os.strerror(error.errno).lower() if error.errno and error.errno > 0 else "it cannot be reached"
+    return _shortened(str(error.args[0]) if error.args else type(error).__name__)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_CHARACTERS else text[:_MAX_CHARACTERS] + "..."
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what SQLAlchemy's exceptions carry as their origin."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        wrapped = type(current).__module__.startswith("sqlalchemy.")
+        current = (getattr(current, "orig", None) or current.__cause__) if wrapped else None
+
+
+def _postgres(error: asyncpg.PostgresError, table: Table | None) -> CallError:
+    state, message = str(error.sqlstate or ""), reason(error)
+    if isinstance(error, asyncpg.InvalidCachedStatementError) or state in _STALE or _is_cache_lookup(state, message):
+        return _stale(table, state or None, message)
+    if state.startswith("23") or state == "44000":
+        return _violation(error, state, table)
+    if state.startswith("22"):
+        return _refused(ErrorCode.INVALID_VALUE, message, "Give a value that the column's type can hold.", state)
+    match state:
+        case "42501":
+            hint = "The role may not do this, or row-level security forbids this row; list_tables says what is allowed."
+            return _refused(ErrorCode.PERMISSION_DENIED, message, hint, state)
+        case "25006":
+            hint = "The connection is read-only; nothing can be written through it."
+            return _refused(ErrorCode.READ_ONLY, message, hint, state)
+        case "42883":
+            hint = "Use an operator that the column's type has: eq, ne and is_null work for most."
+            return _refused(ErrorCode.INVALID_OPERATOR, message, hint, state)
+        case "53100":
+            hint = "The database's disk is full; whoever runs the database has to make room."
+            return _refused(ErrorCode.DATABASE_FULL, message, hint, state)
+        case "57014" if "user request" in message:
+            hint = "Call again if it is still wanted."
+            return LimitReached(ErrorCode.CANCELLED, "the statement was cancelled", hint, sqlstate=state)
+        case "57014":
+            hint = "Ask for less: a filter on an indexed column, a smaller limit, no count."
+            return LimitReached(ErrorCode.TIMEOUT, "the statement took too long and was stopped", hint, sqlstate=state)
+        case "25P03" | "25P04":
+            hint = "It was rolled back; begin again and end it sooner."
+            return LimitReached(ErrorCode.TIMEOUT, _TIMEOUTS[state], hint, sqlstate=state)
+        case "55P03":
+            what = f"table {table.name.name!r}" if table else "the table"
+            return LimitReached(
+                ErrorCode.LOCK_TIMEOUT,
+                f"another session holds a lock on {what} or on a row of it",
+                "Try again in a few seconds.",
+                retryable=True,
+                sqlstate=state,
+            )
+        case "40001" | "40P01" | "55006":
+            return Unavailable(ErrorCode.BUSY, message, "Another session was in the way. Try again.", sqlstate=state)
+    if is_unavailable(error):
+        hint = _UNAVAILABLE_HINTS.get(state) or _UNAVAILABLE_HINTS.get(state[:2]) or _TRY_LATER
+        return Unavailable(ErrorCode.DATABASE_UNAVAILABLE, f"the database is away: {message}", hint, sqlstate=state)
+    hint = _REFUSED_HINTS.get(state, "The database refused the statement; its message says why.")
+    return _refused(ErrorCode.DATABASE_ERROR, message, hint, state)
+
+
+def _refused(code: ErrorCode, message: str, hint: str, state: str) -> StatementRefused:
+    return StatementRefused(code, message, hint, sqlstate=state)
+
+
+def _is_cache_lookup(state: str, message: str) -> bool:
+    """Internal errors, never translated: an object was dropped while the statement was planned."""
+    return state == "XX000" and ("cache lookup failed" in message or "could not open relation" in message)
+
+
+def _stale(table: Table | None, state: str | None, message: str = "") -> StaleSchema:
+    what = f"table {table.name.name!r}" if table else "the table"
+    because = f": {message}" if message else ""
+    stale = StaleSchema(
+        f"{what} has changed since its tool was made{because}",
+        "The tools are being renewed; look with describe_table at the columns as they are now and call again.",
+    )
+    stale.sqlstate = state
+    return stale
+
+
+def _violation(error: asyncpg.PostgresError, state: str, table: Table | None) -> StatementRefused:
+    where = str(error.table_name or (table.name.name if table else "?"))
+    name, column = error.constraint_name, error.column_name
+    columns, key = _key(error, table)
+    details: dict[str, object] = {"table": where}
+    if name:
+        details["constraint"] = name
+    if columns:
+        details["columns"] = list(columns)
+    match state:
+        case "23505":
+            code = ErrorCode.UNIQUE_VIOLATION
+            message = f"table {where!r} has a row with that key already ({name}): {key}"
+            hint = "Give other values, or use on_conflict to skip or update the row that is there."
+        case "23503":
+            code = ErrorCode.FOREIGN_KEY_VIOLATION
+            message = f"{reason(error)}: {key}"
+            hint = "Refer to a row that is there, or insert it first; a row that others refer to cannot go before them."
+        case "23514" | "44000":
+            code = ErrorCode.CHECK_VIOLATION
+            message = reason(error)
+            hint = "Give values for which the check holds."
+            for check in table.checks if table else ():
+                if check.name == name:
+                    message = f"{message}: {check.expression}"
+                    details["expression"] = check.expression
+        case "23502":
+            code = ErrorCode.NOT_NULL_VIOLATION
+            message = f"column {column!r} of table {where!r} may not be null" if column else reason(error)
+            hint = "Give the column a value."
+            if column:
+                details["columns"] = [column]
+        case _:
+            code, message = ErrorCode.CONSTRAINT_VIOLATION, reason(error)
+            hint = "Give values for which the constraint holds."
+    return StatementRefused(code, message, hint, sqlstate=state, details=details)
+
+
+def _key(error: asyncpg.PostgresError, table: Table | None) -> tuple[tuple[str, ...], str]:
+    """The columns of the key that the error is about, and what to say of it.
+
+    DETAIL, in any language, has `(a, b)=(1, 2)`; it is said only if the caller may read those columns.
+    """
+    columns: tuple[str, ...] = ()
+    if table is not None:
+        keys = (*((table.primary_key,) if table.primary_key else ()), *table.uniques, *table.foreign_keys)
+        columns = next((key.columns for key in keys if key.name == error.constraint_name), ())
+    detail = str(error.detail or "")
+    if found := re.search(r"\((.+?)\)=\(", detail):
+        columns = columns or tuple(found[1].split(", "))
+        readable = {column.name for column in table.columns if column.readable} if table else set()
+        if readable.issuperset(columns):
+            return columns, _shortened(detail)
+    return columns, f"key ({', '.join(columns)})" if columns else "another key"

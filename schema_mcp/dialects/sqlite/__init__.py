@@ -1,0 +1,1 @@
+"""SQLite through aiosqlite: reading sqlite_schema, values, statements, errors."""

@@ -1,0 +1,119 @@
+"""SQLite, through aiosqlite: the parts of this package as one `Dialect`."""
+
+import sqlite3
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import aiosqlite as sqlalchemy_aiosqlite
+from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
+
+from schema_mcp.dialects.base import Connection, DriverValue, Gate, Reading, Row, SessionLimits, Statement, Value
+from schema_mcp.dialects.sqlite import errors, reader, statements, values
+from schema_mcp.dialects.sqlite.connection import DatabaseFile, SqliteConnection
+from schema_mcp.errors import CallError, CatalogReadError, ConfigurationError
+from schema_mcp.schema.model import Column, Schema, Table
+from schema_mcp.schema.select import Selection
+from schema_mcp.schema.types import SqlType
+
+#: pragma_table_list (sqlite.org/releaselog/3_37_0.html) tells shadow tables from tables.
+MIN_VERSION = (3, 37, 0)
+
+
+class SqliteDialect:
+    """Connections are `SqliteConnection`, as the options for the engine make them."""
+
+    name = "sqlite"
+    gate_interval_s: float | None = 0.1
+    #: Whoever runs a statement cancels it, which interrupts it.
+    has_statement_timeout = False
+    nulls_first = True
+    binds_lists = False
+    begin_read = "BEGIN"
+    #: Not deferred: a transaction that has read cannot always be let to write (SQLITE_BUSY_SNAPSHOT).
+    begin_write = "BEGIN IMMEDIATE"
+
+    def __init__(self) -> None:
+        self.sqlalchemy: SqlalchemyDialect = sqlalchemy_aiosqlite.dialect()
+
+    def engine_options(self, url: sa.URL, limits: SessionLimits) -> tuple[sa.URL, Mapping[str, Any]]:
+        """The path stands in the URL as it is, relative to the working directory; parameters are refused.
+
+        Raises: ConfigurationError.
+        """
+        mistakes = []
+        if not url.database or url.database == ":memory:":
+            mistakes.append("database.url: SQLite needs the path of a file, sqlite:///path")
+        if url.query:
+            mistakes.append(f"database.url: a SQLite URL takes no parameters, got {', '.join(sorted(url.query))}")
+        if sqlite3.sqlite_version_info < MIN_VERSION:
+            mistakes.append(f"database.url: SQLite {sqlite3.sqlite_version} is too old, 3.37 or later is needed")
+        if mistakes:
+            raise ConfigurationError(mistakes)
+        path = Path(url.database or "").absolute()
+        file = DatabaseFile(path=path, read_only=limits.read_only, lock_timeout_s=limits.lock_timeout_s)
+        return sa.URL.create("sqlite+aiosqlite", database=str(path)), {"async_creator": partial(SqliteConnection, file)}
+
+    async def gate(self, connection: Connection) -> Gate:
+        """Which file it is, by device and inode, and its schema_version.
+
+        Raises: CatalogReadError if the file is gone or cannot be read.
+        """
+        try:
+            return await _ours(connection).run(reader.gate, _ours(connection).file)
+        except (sqlite3.Error, ValueError) as exc:
+            raise _read_error("cannot tell whether the schema has changed", exc) from exc
+
+    async def read(self, connection: Connection, source: str, selection: Selection, previous: Schema | None) -> Reading:
+        """Everything is read each time; nothing is postponed, because readers here wait for no table."""
+        ours = _ours(connection)
+        try:
+            return await ours.run(reader.read, ours.file, ours.identity, source, selection)
+        except (sqlite3.Error, ValueError) as exc:
+            raise _read_error(f"cannot read the schema of source '{source}'", exc) from exc
+
+    def encode(self, type_: SqlType, value: Value, operator: str = "eq") -> DriverValue:
+        """The storage class that the column gives it, if SQLite holds it exactly."""
+        return values.encode(type_, value, operator)
+
+    def parameter(self, type_: SqlType, name: str) -> sa.ColumnElement[Any]:
+        """A bare placeholder."""
+        return statements.parameter(name)
+
+    def condition(
+        self, operator: str, column: sa.ColumnElement[Any], type_: SqlType, names: Sequence[str]
+    ) -> sa.ColumnElement[bool]:
+        """Sets as lists of parameters, LIKE with regard to case as GLOB."""
+        return statements.condition(operator, column, names)
+
+    def insert(self, target: sa.TableClause, columns: Sequence[Column]) -> sa.Insert:
+        """One row a statement."""
+        return statements.insert(target, columns)
+
+    def row(
+        self, columns: Sequence[tuple[str, sa.ColumnElement[Any], SqlType]], keys: Sequence[sa.ColumnElement[Any]]
+    ) -> Sequence[sa.ColumnElement[Any]]:
+        """The plain columns: `fetch` makes the JSON."""
+        return [*(column.label(label) for label, column, _ in columns), *keys]
+
+    def fetch(self, connection: Connection, statement: Statement, max_rows: int) -> AsyncGenerator[list[Row], None]:
+        """See `statements.fetch`."""
+        return statements.fetch(_ours(connection), statement, max_rows)
+
+    def translate(self, error: BaseException, table: Table | None) -> CallError | None:
+        """By SQLite's result code."""
+        return errors.translate(error, table)
+
+
+def _ours(connection: Connection) -> SqliteConnection:
+    if not isinstance(connection, SqliteConnection):
+        raise TypeError(f"{type(connection).__name__} was not opened by the options that SqliteDialect gives")
+    return connection
+
+
+def _read_error(what: str, error: Exception) -> CatalogReadError:
+    known = errors.translate(error, None)
+    reason = known.message.rstrip(".") if known is not None else str(error)
+    return CatalogReadError(f"{what}: {reason}", unavailable=known is not None and known.retryable)

@@ -1,0 +1,122 @@
+"""The expressions and statements that SQLite phrases in its own way, and how one is run on a connection."""
+
+import sqlite3
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Any, TypeAlias
+
+import anyio
+import sqlalchemy as sa
+
+from schema_mcp.dialects.base import Row, Statement
+from schema_mcp.dialects.sqlite.connection import SqliteConnection
+from schema_mcp.dialects.sqlite.values import Undecodable, decode, row_writer
+from schema_mcp.schema.model import Column
+
+#: A batch ends after so many rows or so much JSON; a single row may be larger.
+BATCH_ROWS = 500
+BATCH_BYTES = 1_000_000
+
+#: Full batches are yielded, the last one, which may be empty, is returned.
+_Batches: TypeAlias = Generator[list[Row], None, list[Row]]
+
+
+class UnboundKey(sqlite3.DataError):
+    """A page would have to go on after a text that is not UTF-8, which cannot be bound."""
+
+
+def parameter(name: str) -> sa.ColumnElement[Any]:
+    """A bound value: its storage class is all the type that SQLite knows."""
+    return sa.bindparam(name, type_=sa.types.NullType())
+
+
+def condition(operator: str, column: sa.ColumnElement[Any], names: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Patterns are bound as `values.pattern` makes them. `ilike` folds ASCII letters only (lang_expr.html)."""
+    parameters = [parameter(name) for name in names]
+    match operator:
+        case "in":
+            return column.in_(parameters)
+        case "not_in":
+            return column.not_in(parameters)
+        case "like" | "starts_with":
+            return column.op("GLOB", is_comparison=True, return_type=sa.Boolean())(parameters[0])
+        case "ilike":
+            return column.like(parameters[0], escape="\\")
+        case "contains":
+            return sa.func.instr(column, parameters[0]) > sa.literal_column("0")
+    raise AssertionError(f"no such operator: {operator}")
+
+
+def insert(target: sa.TableClause, columns: Sequence[Column]) -> sa.Insert:
+    """One row; without columns `DEFAULT VALUES`."""
+    return sa.insert(target).values({column.name: parameter(f"c{n}") for n, column in enumerate(columns)})
+
+
+async def fetch(connection: SqliteConnection, statement: Statement, max_rows: int) -> AsyncGenerator[list[Row], None]:
+    """Runs in the connection's thread, a batch a hop; a result of one batch is one hop in all.
+
+    `max_rows` 0: all that come back.
+    """
+    batches = _batches(connection, statement, max_rows)
+    done = False
+    try:
+        while not done:
+            rows, done = await connection.run(_advance, batches)
+            if rows:
+                yield rows
+    finally:
+        if not done:
+            with anyio.CancelScope(shield=True), suppress(ValueError):  # a connection that was given up
+                await connection.run(_close, batches)
+
+
+def _advance(_: sqlite3.Connection, batches: _Batches) -> tuple[list[Row], bool]:
+    try:
+        return next(batches), False
+    except StopIteration as end:
+        return end.value, True
+
+
+def _close(_: sqlite3.Connection, batches: _Batches) -> None:
+    batches.close()
+
+
+def _batches(connection: SqliteConnection, statement: Statement, max_rows: int) -> _Batches:
+    """Runs in the connection's thread, its end included."""
+    connection.file.require(connection.identity)
+    raw = connection.raw
+    write = row_writer(statement.labels, statement.types)
+    cursor = raw.execute(statement.sql, statement.values)
+    rows: list[Row] = []
+    size_bytes = 0
+    try:
+        for values in islice(_values(raw, cursor), max_rows or None):
+            row = write(values)
+            if row.keys and any(type(key) is Undecodable for key in row.keys):
+                raise UnboundKey("an order column holds text that is not UTF-8, after which no page can begin")
+            rows.append(row)
+            size_bytes += len(row.json)
+            if len(rows) == BATCH_ROWS or size_bytes >= BATCH_BYTES:
+                yield rows
+                rows, size_bytes = [], 0
+        return rows
+    finally:
+        with suppress(sqlite3.ProgrammingError):  # a connection that was given up has closed it
+            cursor.close()
+            raw.text_factory = str
+
+
+def _values(raw: sqlite3.Connection, cursor: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:
+    """The rows of the cursor. The usual conversion of text fails at what is not UTF-8; from there on `decode` does it.
+
+    The cursor stands still at a row that it could not convert, so nothing is run twice and no row is lost.
+    """
+    while True:
+        try:
+            yield from cursor
+            return
+        except sqlite3.OperationalError as exc:
+            if raw.text_factory is decode or not str(exc).startswith("Could not decode"):
+                raise
+            raw.text_factory = decode
