@@ -1,0 +1,280 @@
+"""From schemas and policy to a `Catalog`: every table with its names, every tool with its schema. Pure.
+
+A table that did not change keeps its `Target` and its tools from the generation before, so that a change costs what
+changed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from schema_mcp.dialects.base import Dialect
+from schema_mcp.errors import ErrorCode, InvalidArgument, StaleSchema
+from schema_mcp.schema.model import Schema, Table, TableName
+from schema_mcp.security.policy import Policy
+from schema_mcp.tools.base import Annotations, JsonSchema, ToolSpec
+from schema_mcp.tools.json_schema import quoted
+from schema_mcp.tools.kinds.describe_table import DescribeTableTool
+from schema_mcp.tools.kinds.insert import InsertTool
+from schema_mcp.tools.kinds.list_tables import ListTablesTool
+from schema_mcp.tools.kinds.query import QueryTool
+from schema_mcp.tools.kinds.refresh_schema import RefreshSchemaTool
+from schema_mcp.tools.naming import display_name, near, slugs
+from schema_mcp.tools.target import Target, ToolLimits
+from schema_mcp.tools.view import ServerTool, TableTool
+
+TABLE_TOOLS: tuple[TableTool, ...] = (QueryTool(), InsertTool())
+SERVER_TOOLS: tuple[ServerTool, ...] = (ListTablesTool(), DescribeTableTool(), RefreshSchemaTool())
+
+#: Longest comment in a tool's description, in characters.
+MAX_COMMENT = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surface:
+    """What is listed. `auto`: a tool a table while the whole list stays within `max_listed`, else the fixed tools.
+
+    `pin`: tables that are listed whatever the surface, as arguments name them.
+    """
+
+    kind: str = "auto"
+    max_listed: int = 100
+    pin: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildSettings:
+    """What a catalog depends on besides the schemas."""
+
+    policy: Policy
+    surface: Surface
+    limits: ToolLimits
+    dialects: Mapping[str, Dialect]
+    cursor_secret: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Catalog:
+    """Schema and tools of one generation. Immutable, and the only thing that is ever swapped.
+
+    `listed`: what clients are offered, in order. `former`: tables and columns that were served in this process and
+    are gone, so that calls from a list of yesterday get an answer that helps.
+    """
+
+    generation: int
+    schemas: Mapping[str, Schema]
+    targets: Mapping[TableName, Target]
+    table_tools: Mapping[str, tuple[TableTool, Target]]
+    generic_tools: Mapping[str, TableTool]
+    server_tools: Mapping[str, ServerTool]
+    listed: tuple[ToolSpec, ...]
+    listed_json: tuple[bytes, ...]
+    former: "Former"
+    limits: ToolLimits
+    cursor_secret: bytes
+    policy: Policy
+    _by_name: Mapping[str, TableName] = field(repr=False)
+
+    def allowed(self, target: Target) -> Sequence[str]:
+        """The kinds that serve this table."""
+        return tuple(tool.name for tool in TABLE_TOOLS if _offered(tool, target, self.policy))
+
+    def resolve(self, given: Any) -> Target:
+        """See `CatalogView.resolve`."""
+        if not isinstance(given, str):
+            raise InvalidArgument(
+                ErrorCode.MISSING_ARGUMENT, "'table' takes a table's name as a string", "list_tables tells the names."
+            )
+        name = self._by_name.get(given)
+        if name is not None:
+            return self.targets[name]
+        if given in self.former.tables:
+            raise StaleSchema(
+                f"table '{given[:100]}' is no longer there",
+                f"It was dropped, renamed or is no longer permitted.{near(given, self._displays())} "
+                "list_tables tells the tables there are now.",
+                details={"table": given[:100], "columns": []},
+            )
+        raise InvalidArgument(
+            ErrorCode.UNKNOWN_TABLE,
+            f"there is no table '{given[:100]}'.{near(given, self._displays())}",
+            "list_tables tells the tables there are.",
+        )
+
+    def _displays(self) -> list[str]:
+        return [target.display for target in self.targets.values()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Former:
+    """What was served earlier in this process: tool names, table names, and per table its columns."""
+
+    tools: frozenset[str] = frozenset()
+    tables: frozenset[str] = frozenset()
+    columns: Mapping[TableName, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def build(settings: BuildSettings, schemas: Mapping[str, Schema], previous: Catalog | None) -> Catalog:
+    """The catalog of the next generation."""
+    former = _former(previous, schemas)
+    targets = _targets(settings, schemas, previous, former)
+    table_tools = {
+        f"{tool.name}_{target.slug}": (tool, target)
+        for target in targets.values()
+        for tool in TABLE_TOOLS
+        if _offered(tool, target, settings.policy)
+    }
+    generic_tools = {f"{tool.name}_rows": tool for tool in TABLE_TOOLS if settings.policy.permits(tool.action, None)}
+    server_tools = {tool.name: tool for tool in SERVER_TOOLS}
+    by_name: dict[str, TableName] = {}
+    for name, target in targets.items():
+        by_name.setdefault(target.slug, name)
+    for name in targets:
+        by_name[display_name(name, "\0")] = name
+    for name, target in targets.items():
+        by_name[target.display] = name
+    listed = _listed(settings, by_name, table_tools, generic_tools, server_tools, previous)
+    return Catalog(
+        generation=previous.generation + 1 if previous else 0,
+        schemas=MappingProxyType(dict(schemas)),
+        targets=MappingProxyType(targets),
+        table_tools=MappingProxyType(table_tools),
+        generic_tools=MappingProxyType(generic_tools),
+        server_tools=MappingProxyType(server_tools),
+        listed=tuple(spec for spec, _ in listed),
+        listed_json=tuple(json for _, json in listed),
+        former=former,
+        limits=settings.limits,
+        cursor_secret=settings.cursor_secret,
+        policy=settings.policy,
+        _by_name=MappingProxyType(by_name),
+    )
+
+
+def _former(previous: Catalog | None, schemas: Mapping[str, Schema]) -> Former:
+    if previous is None:
+        return Former()
+    columns = dict(previous.former.columns)
+    for name, target in previous.targets.items():
+        columns[name] = columns.get(name, frozenset()) | frozenset(target.by_key)
+    return Former(
+        tools=previous.former.tools | frozenset(previous.table_tools),
+        tables=previous.former.tables | frozenset(previous._by_name),
+        columns=MappingProxyType(columns),
+    )
+
+
+def _targets(
+    settings: BuildSettings, schemas: Mapping[str, Schema], previous: Catalog | None, former: Former
+) -> dict[TableName, Target]:
+    targets: dict[TableName, Target] = {}
+    for schema in schemas.values():
+        names = slugs(schema.tables, schema.default_schema)
+        for name, table in schema.tables.items():
+            old = previous.targets.get(name) if previous else None
+            if old is not None and old.slug == names[name] and (old.table is table or old.table == table):
+                targets[name] = old
+                continue
+            targets[name] = Target(
+                table=table,
+                dialect=settings.dialects[schema.source],
+                slug=names[name],
+                display=display_name(name, schema.default_schema),
+                limits=settings.limits,
+                cursor_secret=settings.cursor_secret,
+                former_columns=_gone(former, table),
+            )
+    return targets
+
+
+def _gone(former: Former, table: Table) -> frozenset[str]:
+    return former.columns.get(table.name, frozenset()) - {column.name for column in table.columns}
+
+
+def _offered(tool: TableTool, target: Target, policy: Policy) -> bool:
+    return tool.serves(target) and policy.permits(tool.action, target.table)
+
+
+def _listed(
+    settings: BuildSettings,
+    by_name: Mapping[str, TableName],
+    table_tools: Mapping[str, tuple[TableTool, Target]],
+    generic_tools: Mapping[str, TableTool],
+    server_tools: Mapping[str, ServerTool],
+    previous: Catalog | None,
+) -> list[tuple[ToolSpec, bytes]]:
+    fixed = [_server_spec(tool, settings) for tool in server_tools.values()]
+    fixed += [_generic_spec(name, tool, settings) for name, tool in generic_tools.items()]
+    surface = settings.surface
+    chosen = table_tools
+    if surface.kind == "generic" or (surface.kind == "auto" and len(fixed) + len(table_tools) > surface.max_listed):
+        pinned = {by_name[name] for name in surface.pin if name in by_name}
+        chosen = {name: pair for name, pair in table_tools.items() if pair[1].table.name in pinned}
+    known = (
+        {spec.name: (spec, json) for spec, json in zip(previous.listed, previous.listed_json, strict=True)}
+        if previous
+        else {}
+    )
+    listed = [(spec, spec.as_json()) for spec in fixed]
+    for name, (tool, target) in chosen.items():
+        old = previous.table_tools.get(name) if previous else None
+        if name in known and old is not None and old[1] is target:
+            listed.append(known[name])
+        else:
+            spec = _table_spec(name, tool, target, settings)
+            listed.append((spec, spec.as_json()))
+    return sorted(listed, key=lambda pair: (pair[0].table is not None, pair[0].name))
+
+
+def _table_spec(name: str, tool: TableTool, target: Target, settings: BuildSettings) -> ToolSpec:
+    description = tool.describe(target)
+    if target.table.comment:
+        description += f" Comment: {quoted(target.table.comment, MAX_COMMENT)}."
+    if target.table.row_security:
+        description += " Row-level security applies."
+    return ToolSpec(
+        name=name,
+        kind=tool.name,
+        action=tool.action,
+        table=target.table.name,
+        title=tool.title(target.display),
+        description=description,
+        input_schema=tool.input_schema(target),
+        annotations=_annotations(settings.policy, tool.action),
+    )
+
+
+def _generic_spec(name: str, tool: TableTool, settings: BuildSettings) -> ToolSpec:
+    schema = dict(tool.generic_schema(settings.limits))
+    table: JsonSchema = {"type": "string", "description": "As list_tables shows it."}
+    schema["properties"] = {"table": table, **schema["properties"]}
+    schema["required"] = ["table", *schema.get("required", [])]
+    return ToolSpec(
+        name=name,
+        kind=tool.name,
+        action=tool.action,
+        table=None,
+        title=tool.title("any table"),
+        description=tool.describe_generic(),
+        input_schema=schema,
+        annotations=_annotations(settings.policy, tool.action),
+    )
+
+
+def _server_spec(tool: ServerTool, settings: BuildSettings) -> ToolSpec:
+    return ToolSpec(
+        name=tool.name,
+        kind=tool.name,
+        action=tool.action,
+        table=None,
+        title=tool.title,
+        description=tool.description,
+        input_schema=tool.input_schema(settings.limits),
+        annotations=_annotations(settings.policy, tool.action),
+    )
+
+
+def _annotations(policy: Policy, action: str) -> Annotations:
+    read_only, destructive, idempotent = policy.hints(action)
+    return Annotations(read_only=read_only, destructive=destructive, idempotent=idempotent)

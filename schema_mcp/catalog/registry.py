@@ -1,0 +1,36 @@
+"""The current catalog, and who wants to know of the next: one reference, swapped in one assignment."""
+
+from collections.abc import Callable
+
+from schema_mcp.catalog.build import Catalog
+from schema_mcp.schema.diff import SchemaDiff
+
+#: Called after a swap with the old and the new catalog and what differs; must not block.
+Subscriber = Callable[[Catalog, Catalog], None]
+
+
+class Registry:
+    """Holds the current catalog. A running call keeps the one it began with."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._current = catalog
+        self._subscribers: list[Subscriber] = []
+
+    @property
+    def current(self) -> Catalog:
+        """The catalog of this moment."""
+        return self._current
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """`subscriber` is called after each swap."""
+        self._subscribers.append(subscriber)
+
+    def replace(self, catalog: Catalog) -> bool:
+        """Makes `catalog` current; tells the subscribers. True if the served list differs in any byte."""
+        before, self._current = self._current, catalog
+        for subscriber in self._subscribers:
+            subscriber(before, catalog)
+        return before.listed_json != catalog.listed_json
+
+
+__all__ = ["Registry", "SchemaDiff", "Subscriber"]

@@ -1,0 +1,47 @@
+"""Who may do what: the one object that tools' visibility, their annotations, the gate at call time and the engine's
+read-only mode all derive from."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from schema_mcp.errors import CallError, ErrorCode
+from schema_mcp.schema.model import Table
+
+
+class AccessMode(StrEnum):
+    """What the server as a whole may do (`access.mode`)."""
+
+    READ = "read"
+    INSERT = "insert"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Immutable; made from the configuration once."""
+
+    mode: AccessMode
+
+    @property
+    def engine_read_only(self) -> bool:
+        """Sessions are opened read-only, so that the database refuses every write."""
+        return self.mode is AccessMode.READ
+
+    def permits(self, action: str, table: Table | None) -> bool:
+        """Whether a tool with that action is offered and may run. `table` None: asked for the kind as such."""
+        if action == "insert":
+            return self.mode is AccessMode.INSERT
+        return action in ("read", "inspect")
+
+    def check(self, action: str, table: Table) -> None:
+        """The gate at call time. Raises: CallError (`not_allowed`)."""
+        if not self.permits(action, table):
+            raise CallError(
+                ErrorCode.NOT_ALLOWED,
+                f"this server does not allow '{action}' on table '{table.name.name}'",
+                f'It runs with access.mode = "{self.mode}"; whoever runs it can change that.',
+            )
+
+    @staticmethod
+    def hints(action: str) -> tuple[bool, bool, bool]:
+        """(read-only, destructive, idempotent) of MCP's tool annotations for an action."""
+        return {"insert": (False, False, False)}.get(action, (True, False, True))

@@ -1,0 +1,135 @@
+"""The values that tools are made of: what a kind of tool advertises, and what a call of it becomes.
+
+A kind is one module in `kinds/`. It turns checked arguments into a `Plan` (pure, no I/O) and the plan's result into the
+JSON object of the answer. It knows no pool, no session and no protocol.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+import orjson
+
+from schema_mcp.dialects.base import DriverValue, Statement
+from schema_mcp.schema.model import TableName
+
+#: A JSON Schema object, hand-built and flat (DESIGN section 4). Treated as read-only once made.
+JsonSchema: TypeAlias = Mapping[str, Any]
+
+
+class Action(StrEnum):
+    """What a tool does to the database: the policy decides by it."""
+
+    READ = "read"
+    INSERT = "insert"
+    #: Touches no row: describing, refreshing.
+    INSPECT = "inspect"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotations:
+    """The hints of MCP 2025-03-26 `ToolAnnotations`; derived from the policy."""
+
+    read_only: bool
+    destructive: bool
+    idempotent: bool
+    open_world: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpec:
+    """One tool as clients see it. `table` is None for tools that reach every table."""
+
+    name: str
+    kind: str
+    action: Action
+    table: TableName | None
+    title: str
+    description: str
+    input_schema: JsonSchema
+    annotations: Annotations
+    output_schema: JsonSchema | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The MCP `Tool` object, members in a fixed order."""
+        tool: dict[str, Any] = {
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "inputSchema": self.input_schema,
+            "annotations": {
+                "readOnlyHint": self.annotations.read_only,
+                "destructiveHint": self.annotations.destructive,
+                "idempotentHint": self.annotations.idempotent,
+                "openWorldHint": self.annotations.open_world,
+            },
+        }
+        if self.output_schema is not None:
+            tool["outputSchema"] = self.output_schema
+        return tool
+
+    def as_json(self) -> bytes:
+        """`as_dict` as JSON: what decides whether the list has changed, and what a list costs."""
+        return orjson.dumps(self.as_dict())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a statement plan gave. `rows`: JSON objects; `keys`: the order keys of the last row, if it asked for any.
+
+    `affected`: rows written. `truncated`: more rows stand behind these. `cut_columns`: columns of the only row whose
+    values were shortened to fit the byte cap.
+    """
+
+    rows: tuple[bytes, ...]
+    truncated: bool
+    keys: tuple[DriverValue, ...]
+    affected: int
+    generation: int
+    cut_columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementPlan:
+    """Statements of one source, run in order, all or nothing.
+
+    `limit`: rows to answer with (one more is asked for, so that `truncated` is exact); None for all that come back.
+    `answer` makes the JSON object of the answer from the result.
+    """
+
+    source: str
+    table: TableName
+    statements: tuple[Statement, ...]
+    writes: bool
+    limit: int | None
+    answer: Callable[[Result], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerPlan:
+    """The answer is known from the catalog alone."""
+
+    json: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshPlan:
+    """The schema is to be read again now; `answer` gets what the reading found."""
+
+    answer: Callable[["RefreshOutcome"], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshOutcome:
+    """What a refresh found: names of tables, and the message of a failed read per source."""
+
+    generation: int
+    tables: int
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    errors: Mapping[str, str] = field(default_factory=dict)
+
+
+Plan: TypeAlias = StatementPlan | AnswerPlan | RefreshPlan

@@ -1,0 +1,79 @@
+"""Cursors: where a page ended, opaque and signed. Pure.
+
+A cursor is bound to the table as it is (its digest), to the filters and the order it was made with, and to its caller.
+"""
+
+import base64
+import binascii
+import hmac
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from schema_mcp.caller import Caller
+from schema_mcp.dialects.base import DriverValue
+from schema_mcp.errors import ErrorCode, InvalidArgument
+
+_MAC_BYTES = 16
+_AGAIN = "Repeat the query without 'cursor' to begin at the first page."
+
+
+def query_digest(*parts: object) -> str:
+    """What filters and order are compared by: equal for equal values, and hard to make equal for others."""
+    return blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=9).hexdigest()
+
+
+def seal(secret: bytes, caller: Caller, table_digest: str, query: str, keys: Sequence[DriverValue]) -> str:
+    """The cursor that stands behind the row with these order keys."""
+    payload = orjson.dumps([table_digest, query, [_pack(key) for key in keys]])
+    return base64.urlsafe_b64encode(payload + _mac(secret, caller, payload)).decode().rstrip("=")
+
+
+def unseal(
+    secret: bytes, caller: Caller, table_digest: str, query: str, cursor: str, count: int
+) -> tuple[DriverValue, ...]:
+    """The order keys in a cursor.
+
+    Raises: InvalidArgument (`invalid_cursor`) for one that is altered, somebody else's, or of another query or table.
+    """
+    try:
+        sealed = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+    except (binascii.Error, ValueError):
+        raise _refused("'cursor' is not one that this server made") from None
+    payload, mac = sealed[:-_MAC_BYTES], sealed[-_MAC_BYTES:]
+    genuine = hmac.compare_digest(mac, _mac(secret, caller, payload))
+    if not genuine or base64.urlsafe_b64encode(sealed).decode().rstrip("=") != cursor:
+        raise _refused("'cursor' is not one that this server made")
+    made_for, made_by, keys = orjson.loads(payload)
+    if made_for != table_digest:
+        raise _refused("the table has changed since 'cursor' was made")
+    if made_by != query or len(keys) != count:
+        raise _refused("'cursor' belongs to a query with other filters or another order")
+    return tuple(_unpack(key) for key in keys)
+
+
+def _mac(secret: bytes, caller: Caller, payload: bytes) -> bytes:
+    owner = orjson.dumps([caller.session, caller.principal])
+    return hmac.digest(secret, len(owner).to_bytes(4, "big") + owner + payload, "sha256")[:_MAC_BYTES]
+
+
+def _pack(key: DriverValue) -> Any:
+    match key:
+        case float():
+            return {"f": repr(key)}
+        case bytes():
+            return {"b": base64.b64encode(key).decode()}
+    return key
+
+
+def _unpack(packed: Any) -> DriverValue:
+    if isinstance(packed, dict):
+        return float(packed["f"]) if "f" in packed else base64.b64decode(packed["b"])
+    value: DriverValue = packed
+    return value
+
+
+def _refused(message: str) -> InvalidArgument:
+    return InvalidArgument(ErrorCode.INVALID_CURSOR, message, _AGAIN)

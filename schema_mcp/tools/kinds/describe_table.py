@@ -1,0 +1,117 @@
+"""`describe_table`: one table in full, as the database has it now."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from schema_mcp.caller import Caller
+from schema_mcp.schema.model import Column, ForeignKey, Generated, Table
+from schema_mcp.tools.arguments import refuse_unknown
+from schema_mcp.tools.base import Action, AnswerPlan, JsonSchema
+from schema_mcp.tools.filters import operators_of
+from schema_mcp.tools.json_schema import quoted
+from schema_mcp.tools.naming import display_name
+from schema_mcp.tools.target import Target, ToolLimits
+from schema_mcp.tools.view import CatalogView
+
+#: Longest comment or expression in a description, in characters.
+MAX_TEXT = 1000
+
+
+class DescribeTableTool:
+    """The tool. Stateless."""
+
+    name = "describe_table"
+    action = Action.INSPECT
+    title = "Describe a table"
+    description = "One table in full: columns with types, keys, references in both directions, checks, comments."
+
+    def input_schema(self, limits: ToolLimits) -> JsonSchema:
+        """The table's name."""
+        return {
+            "type": "object",
+            "properties": {"table": {"type": "string", "description": "As list_tables shows it."}},
+            "required": ["table"],
+            "additionalProperties": False,
+        }
+
+    def plan(self, view: CatalogView, arguments: Mapping[str, Any], caller: Caller) -> AnswerPlan:
+        """Answered from the catalog. Raises: InvalidArgument, StaleSchema."""
+        refuse_unknown(arguments, ("table",))
+        target = view.resolve(arguments.get("table"))
+        return AnswerPlan(json=orjson.dumps(_describe(view, target)))
+
+
+def _describe(view: CatalogView, target: Target) -> dict[str, Any]:
+    table = target.table
+    described: dict[str, Any] = {
+        "table": target.display,
+        "schema": table.name.schema,
+        "kind": table.kind,
+        "comment": quoted(table.comment, MAX_TEXT) if table.comment else None,
+        "tools": [f"{kind}_{target.slug}" for kind in view.allowed(target)],
+        "columns": [_column(target, column) for column in table.columns if column.readable or column.insertable],
+        "primary_key": _keys(target, table.primary_key.columns) if table.primary_key else None,
+        "unique_keys": [_keys(target, key.columns) for key in table.uniques],
+        "references": [_reference(view, target, key) for key in table.foreign_keys],
+        "referenced_by": _referenced_by(view, table),
+        "checks": [{"name": check.name, "expression": quoted(check.expression, MAX_TEXT)} for check in table.checks],
+        "schema_version": view.generation,
+    }
+    if table.row_security:
+        described["row_security"] = "Row-level security applies: rows that a policy hides are not there for this role."
+    return described
+
+
+def _column(target: Target, column: Column) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "name": target.keys[column.name],
+        "type": column.type.native,
+        "nullable": column.nullable,
+    }
+    if target.keys[column.name] != column.name:
+        described["real_name"] = column.name
+    if column.type.domain:
+        described["domain"] = column.type.domain
+    if column.type.enum:
+        described["values"] = list(column.type.enum)
+    if column.default is not None:
+        described["default"] = quoted(column.default, MAX_TEXT)
+    if column.generated is not Generated.NO:
+        described["generated"] = column.generated
+    if column.comment:
+        described["comment"] = quoted(column.comment, MAX_TEXT)
+    if not column.readable:
+        described["readable"] = False
+    else:
+        described["operators"] = list(operators_of(column))
+    if target.table.insertable:
+        described["insert"] = "required" if column.required else "optional" if column.insertable else "no"
+    return described
+
+
+def _keys(target: Target, names: tuple[str, ...]) -> list[str]:
+    return [target.keys[name] for name in names]
+
+
+def _reference(view: CatalogView, target: Target, key: ForeignKey) -> dict[str, Any]:
+    other = view.targets.get(key.target)
+    return {
+        "columns": _keys(target, key.columns),
+        "table": other.display if other else display_name(key.target, target.table.name.schema),
+        "table_columns": _keys(other, key.target_columns) if other else list(key.target_columns),
+    }
+
+
+def _referenced_by(view: CatalogView, table: Table) -> list[dict[str, Any]]:
+    return [
+        {
+            "table": other.display,
+            "columns": _keys(other, key.columns),
+            "to": list(key.target_columns),
+        }
+        for other in view.targets.values()
+        for key in other.table.foreign_keys
+        if key.target == table.name
+    ]

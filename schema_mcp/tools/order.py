@@ -1,0 +1,150 @@
+"""Order of rows and keyset paging: `order_by`, the completed order, and the condition "after the last row". Pure.
+
+Paging by key neither skips nor repeats a row that stands still, however many others come and go between the pages.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from schema_mcp.errors import ErrorCode, InvalidArgument
+from schema_mcp.schema.model import Column
+from schema_mcp.schema.types import TypeKind
+from schema_mcp.tools.target import Target
+from schema_mcp.tools.values import shown
+
+#: Columns that one call may order by.
+MAX_ORDER_COLUMNS = 20
+
+_NULLS = re.compile(r"(?P<rest>.+?)\s+nulls\s+(?P<nulls>first|last)\s*\Z", re.IGNORECASE | re.DOTALL)
+_DIRECTION = re.compile(r"(?P<rest>.+?)\s+(?P<direction>asc|desc)\s*\Z", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderKey:
+    """One key of the order. `nulls_first` None: there are no nulls, or they stand where the database puts them."""
+
+    column: str
+    descending: bool
+    nulls_first: bool | None
+    nullable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The whole order of a query. `total`: it tells any two rows apart, so paging can go on from a row."""
+
+    keys: tuple[OrderKey, ...]
+    total: bool
+
+
+def read_order(target: Target, given: Sequence[Any] | None) -> Order:
+    """The order asked for, completed by what tells rows apart.
+
+    Raises: InvalidArgument, StaleSchema.
+    """
+    keys: list[OrderKey] = []
+    for index, entry in enumerate(given or ()):
+        if index >= MAX_ORDER_COLUMNS:
+            raise InvalidArgument(
+                ErrorCode.INVALID_ARGUMENT,
+                f"'order_by' takes at most {MAX_ORDER_COLUMNS} columns",
+                "Send fewer columns.",
+            )
+        key = _read_entry(target, entry, f"order_by[{index}]")
+        if any(key.column == other.column for other in keys):
+            raise InvalidArgument(
+                ErrorCode.INVALID_ARGUMENT, f"'order_by' names column '{key.column}' twice", "Name each column once."
+            )
+        keys.append(key)
+    last_descending = keys[-1].descending if keys else False
+    completion = target.order_keys()
+    for name in completion:
+        if all(name != key.column for key in keys):
+            keys.append(OrderKey(name, last_descending, None, False))
+    return Order(tuple(keys), bool(completion))
+
+
+def order_clauses(target: Target, order: Order) -> list[sa.ColumnElement[Any]]:
+    """The ORDER BY expressions, columns always qualified."""
+    made: list[sa.ColumnElement[Any]] = []
+    for key in order.keys:
+        column = target.sql_column(key.column)
+        ordered = column.desc() if key.descending else column.asc()
+        if key.nulls_first is not None:
+            ordered = ordered.nulls_first() if key.nulls_first else ordered.nulls_last()
+        made.append(ordered)
+    return made
+
+
+def after(target: Target, order: Order, null_keys: Sequence[bool]) -> sa.ColumnElement[bool]:
+    """The rows that stand after the row whose keys are bound as `k0`, `k1`, ...; `null_keys` tells which are null."""
+    columns = [target.sql_column(key.column) for key in order.keys]
+    given = [target.dialect.parameter(target.key_type(key.column), f"k{i}") for i, key in enumerate(order.keys)]
+    if not any(key.nullable for key in order.keys) and len({key.descending for key in order.keys}) == 1:
+        left, right = sa.tuple_(*columns), sa.tuple_(*given)
+        if len(columns) == 1:
+            return columns[0] < given[0] if order.keys[0].descending else columns[0] > given[0]
+        return left < right if order.keys[0].descending else left > right
+    alternatives: list[sa.ColumnElement[bool]] = []
+    for position, key in enumerate(order.keys):
+        step = _step(target, key, columns[position], given[position], null_keys[position])
+        if step is not None:
+            equal = [
+                columns[i].is_(None) if null_keys[i] else columns[i] == given[i]  # the keys before are the same
+                for i in range(position)
+            ]
+            alternatives.append(sa.and_(*equal, step))
+    return sa.or_(*alternatives) if alternatives else sa.false()
+
+
+def _step(
+    target: Target, key: OrderKey, column: sa.ColumnElement[Any], given: sa.ColumnElement[Any], null: bool
+) -> sa.ColumnElement[bool] | None:
+    nulls_first = key.nulls_first
+    if nulls_first is None:
+        nulls_first = target.dialect.nulls_first != key.descending
+    if null:
+        return column.is_not(None) if nulls_first else None
+    beyond = column < given if key.descending else column > given
+    return sa.or_(beyond, column.is_(None)) if key.nullable and not nulls_first else beyond
+
+
+def _read_entry(target: Target, given: Any, place: str) -> OrderKey:
+    if not isinstance(given, str) or not given.strip():
+        raise InvalidArgument(
+            ErrorCode.INVALID_ARGUMENT,
+            f"'{place}' takes a string, got {shown(given)}",
+            'Send for example "name", "name desc" or "name desc nulls last".',
+        )
+    column, rest = _longest_name(target, given)
+    if column is None:
+        bare = _DIRECTION.sub(r"\g<rest>", _NULLS.sub(r"\g<rest>", given)).strip()
+        column = target.column(bare, place)
+    if column.type.kind is TypeKind.JSON:
+        raise InvalidArgument(
+            ErrorCode.INVALID_ARGUMENT,
+            f"'{place}': JSON column '{target.keys[column.name]}' has no order",
+            "Order by a column of another type.",
+        )
+    words = rest.lower().split()
+    nulls = {"first": True, "last": False}[words[-1]] if "nulls" in words else None
+    return OrderKey(column.name, "desc" in words, nulls if column.nullable else None, column.nullable)
+
+
+def _longest_name(target: Target, given: str) -> tuple[Column | None, str]:
+    """The column and the words behind it, where a longer name wins: a column may be called `x desc`."""
+    candidates = [given, given.strip()]
+    if found := _NULLS.match(given):
+        candidates.append(found["rest"])
+    for text in list(candidates):
+        if found := _DIRECTION.match(text):
+            candidates.append(found["rest"])
+    for text in candidates:
+        column = target.by_key.get(text)
+        if column is not None and column.readable:
+            return column, given[len(text) :]
+    return None, ""

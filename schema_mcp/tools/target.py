@@ -1,0 +1,195 @@
+"""A table as its tools see it: the schema's `Table` with names, statements and limits bound to it once.
+
+Made for each generation of the catalog; a table that did not change keeps its target, and with it its compiled
+statements.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from schema_mcp.dialects.base import Dialect, DriverValue, Statement
+from schema_mcp.errors import ErrorCode, InvalidArgument, StaleSchema
+from schema_mcp.schema.fingerprint import digest
+from schema_mcp.schema.model import Column, Table
+from schema_mcp.schema.types import SqlType, TypeKind
+from schema_mcp.tools.naming import column_keys, near
+
+#: Compiled statements kept for one table.
+MAX_SHAPES = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolLimits:
+    """Numbers that tools check and advertise."""
+
+    default_limit: int = 100
+    max_rows: int = 10_000
+    max_filters: int = 100
+    max_insert_rows: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """SQL text with the names of its bound parameters in the driver's order.
+
+    `constants`: values of the parameters that SQLAlchemy made of its own accord (SQLite's `OFFSET ?`).
+    """
+
+    sql: str
+    names: tuple[str, ...]
+    constants: Mapping[str, DriverValue]
+    labels: tuple[str, ...]
+    types: tuple[SqlType, ...]
+    keys: int
+
+    def statement(self, values: Mapping[str, DriverValue]) -> Statement:
+        """The statement with its values."""
+        given = {**self.constants, **values}
+        return Statement(self.sql, tuple(given[name] for name in self.names), self.labels, self.types, self.keys)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Target:
+    """`slug` names its tools, `display` names it in arguments and answers."""
+
+    table: Table
+    dialect: Dialect
+    slug: str
+    display: str
+    limits: ToolLimits
+    cursor_secret: bytes
+    #: Names of columns that the table had earlier in this process and has no more.
+    former_columns: frozenset[str] = frozenset()
+    keys: Mapping[str, str] = field(init=False)
+    by_key: Mapping[str, Column] = field(init=False)
+    digest: str = field(init=False)
+    relation: sa.TableClause = field(init=False)
+    _compiled: "OrderedDict[Hashable, Compiled]" = field(init=False, default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        keys = column_keys(self.table)
+        by_key = {column.name: column for column in self.table.columns}
+        by_key |= {keys[column.name]: column for column in self.table.columns}
+        names = [*(column.name for column in self.table.columns), *self.table.row_identity]
+        relation = sa.table(
+            self.table.name.name, *[sa.column(name) for name in names], schema=self.table.name.schema or None
+        )
+        object.__setattr__(self, "keys", keys)
+        object.__setattr__(self, "by_key", by_key)
+        object.__setattr__(self, "digest", digest(self.table))
+        object.__setattr__(self, "relation", relation)
+
+    @property
+    def readable(self) -> tuple[Column, ...]:
+        """The columns that the role may select, in order."""
+        return tuple(column for column in self.table.columns if column.readable)
+
+    @property
+    def insertable(self) -> tuple[Column, ...]:
+        """The columns that an insert may name, in order."""
+        return tuple(column for column in self.table.columns if column.insertable)
+
+    def sql_column(self, name: str) -> sa.ColumnElement[Any]:
+        """The column in statements, always qualified by its table."""
+        return self.relation.c[name]
+
+    def labelled(self, columns: Sequence[Column]) -> list[tuple[str, sa.ColumnElement[Any], SqlType]]:
+        """(key, column, type) as `Dialect.row` takes them."""
+        return [(self.keys[column.name], self.sql_column(column.name), column.type) for column in columns]
+
+    def column(self, given: Any, place: str) -> Column:
+        """The readable column of that name or alias. `place` names the argument in messages.
+
+        Raises: InvalidArgument (`unknown_column`), naming the nearest; StaleSchema for a column that is gone.
+        """
+        if not isinstance(given, str):
+            raise InvalidArgument(
+                ErrorCode.INVALID_ARGUMENT, f"'{place}' takes column names as strings", self.columns_hint()
+            )
+        column = self.by_key.get(given)
+        if column is not None and column.readable:
+            return column
+        raise self.unknown(given, self.readable)
+
+    def unknown(self, given: str, known: Sequence[Column]) -> InvalidArgument | StaleSchema:
+        """The error for a column that is not among `known`."""
+        if given in self.former_columns:
+            return self.stale(f"column '{given[:100]}' of table '{self.display}' is no longer there")
+        suggestion = near(given, [self.keys[column.name] for column in known])
+        return InvalidArgument(
+            ErrorCode.UNKNOWN_COLUMN,
+            f"table '{self.display}' has no column '{given[:100]}'.{suggestion}",
+            self.columns_hint(known),
+        )
+
+    def stale(self, message: str) -> StaleSchema:
+        """The error for a call that fits the table as it was."""
+        columns = [{"name": self.keys[column.name], "type": column.type.native} for column in self.readable]
+        return StaleSchema(
+            message,
+            f"The table has changed. {self.columns_hint()} Call again with these, or list the tools again.",
+            details={"table": self.display, "columns": columns},
+        )
+
+    def columns_hint(self, columns: Sequence[Column] | None = None) -> str:
+        """The columns there are, for a hint."""
+        names = [self.keys[column.name] for column in (self.readable if columns is None else columns)]
+        more = f", ... ({len(names)} in all)" if len(names) > 60 else ""
+        return f"Columns: {', '.join(names[:60])}{more}."
+
+    def order_keys(self) -> tuple[str, ...]:
+        """What tells rows apart: primary key, else a unique key without nulls, else row identity; () if nothing."""
+        table = self.table
+        readable = {column.name for column in self.readable}
+        sound = {column.name for column in table.columns if not column.nullable}
+        if table.primary_key and set(table.primary_key.columns) <= (readable & sound):
+            return table.primary_key.columns
+        for key in table.uniques:
+            if set(key.columns) <= (readable & sound):
+                return key.columns
+        return table.row_identity
+
+    def key_type(self, name: str) -> SqlType:
+        """The type of a column or of a row identity column."""
+        column = self.table.column(name)
+        if column is not None and name not in self.table.row_identity:
+            return column.type
+        return _IDENTITY_TYPES[name]
+
+    def compiled(
+        self, shape: Hashable, build: Callable[[], tuple[sa.sql.ClauseElement, Sequence[Column], int]]
+    ) -> Compiled:
+        """The statement of that shape, compiled once. `build` gives it, its row's columns and its number of keys."""
+        found = self._compiled.get(shape)
+        if found is not None:
+            self._compiled.move_to_end(shape)
+            return found
+        clause, columns, keys = build()
+        compiled = clause.compile(dialect=self.dialect.sqlalchemy)
+        names = compiled.positiontup  # type: ignore[attr-defined]
+        made = Compiled(
+            str(compiled),
+            tuple(names or ()),
+            {name: value for name, value in compiled.params.items() if value is not None},
+            tuple(self.keys[column.name] for column in columns),
+            tuple(column.type for column in columns),
+            keys,
+        )
+        self._compiled[shape] = made
+        if len(self._compiled) > MAX_SHAPES:
+            self._compiled.popitem(last=False)
+        return made
+
+
+#: Types of the system columns in `Table.row_identity`.
+_IDENTITY_TYPES: Mapping[str, SqlType] = {
+    "ctid": SqlType(kind=TypeKind.OTHER, native="tid", cast="tid"),
+    "tableoid": SqlType(kind=TypeKind.OTHER, native="oid", cast="oid"),
+    "rowid": SqlType(kind=TypeKind.INTEGER, native="INTEGER", precision=64),
+    "_rowid_": SqlType(kind=TypeKind.INTEGER, native="INTEGER", precision=64),
+    "oid": SqlType(kind=TypeKind.INTEGER, native="INTEGER", precision=64),
+}

@@ -1,0 +1,247 @@
+"""JSON values of arguments, checked against a column's type and made exact. Pure.
+
+Accepted is every JSON form that loses nothing (a string for a number, `"true"` for a boolean), refused is everything
+else, by name. Python's JSON readers give decimals as binary floats, so a number with more than 15 digits may have been
+changed before it got here: it is refused with the hint to send a string.
+"""
+
+import base64
+import binascii
+import math
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from schema_mcp.dialects.base import Dialect, DriverValue, Value
+from schema_mcp.errors import ErrorCode, InvalidArgument
+from schema_mcp.schema.types import SqlType, TypeKind
+from schema_mcp.tools.naming import near
+
+#: Decimal digits that a binary double keeps whatever the number (IEEE 754 binary64).
+EXACT_FLOAT_DIGITS = 15
+
+#: Longest piece of a refused value that a message repeats.
+_SHOWN = 60
+
+_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,1000}\s*\Z")
+_DECIMAL = re.compile(r"\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,6})?\s*\Z")
+_SPECIAL = {"nan": "NaN", "infinity": "Infinity", "-infinity": "-Infinity", "inf": "Infinity", "-inf": "-Infinity"}
+
+_TAKES = {
+    TypeKind.INTEGER: "an integer",
+    TypeKind.NUMERIC: "a number",
+    TypeKind.FLOAT: "a number",
+    TypeKind.BOOLEAN: "true or false",
+    TypeKind.TEXT: "a string",
+    TypeKind.BYTES: "a base64 string",
+    TypeKind.DATE: "a date string (ISO 8601)",
+    TypeKind.TIME: "a time string (ISO 8601)",
+    TypeKind.TIMESTAMP: "a date and time string (ISO 8601)",
+    TypeKind.UUID: "a UUID string",
+    TypeKind.JSON: "any JSON value",
+    TypeKind.ENUM: "one of its labels",
+    TypeKind.ARRAY: "an array",
+    TypeKind.OTHER: "a string",
+}
+
+
+class _Unfit(Exception):
+    """The value does not fit the type; the text says why, if there is more to say than what the type takes."""
+
+
+def bind(dialect: Dialect, type_: SqlType, given: Any, place: str, operator: str | None = None) -> DriverValue:
+    """What `given` (any JSON value but null) is bound as, to be stored or compared by `operator`.
+
+    `place` names column and table in messages.
+
+    Raises: InvalidArgument (`invalid_value`), with what the column takes and what was given.
+    """
+    try:
+        if operator is None:
+            exact = _exact(type_, given)
+            _refuse_rounding(type_, exact)
+            return dialect.encode(type_, exact)
+        if operator in ("like", "ilike", "starts_with", "contains"):
+            if not isinstance(given, str):
+                raise _Unfit(f"'{operator}' takes a string")
+            return dialect.encode(type_, given, operator)
+        return dialect.encode(type_, _exact(type_, given), operator)
+    except _Unfit as unfit:
+        reason = str(unfit)
+    except ValueError as refused:
+        reason = str(refused)
+    takes = _TAKES[type_.kind] + (f" ({type_.native})" if type_.native else "")
+    message = f"{place} takes {takes}, got {shown(given)}" + (f": {reason}" if reason else "")
+    raise InvalidArgument(ErrorCode.INVALID_VALUE, message, _hint(type_, given))
+
+
+def shown(given: Any) -> str:
+    """A refused value as a message repeats it: JSON-like, short."""
+    match given:
+        case None:
+            return "null"
+        case bool():
+            return "true" if given else "false"
+        case dict():
+            return "an object"
+        case list():
+            return "an array"
+        case int() if abs(given) >= 10**_SHOWN:  # Python refuses to write thousands of digits
+            return f"an integer of more than {_SHOWN} digits"
+    text = repr(given)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _hint(type_: SqlType, given: Any) -> str:
+    match type_.kind:
+        case TypeKind.ENUM:
+            suggestion = near(given, type_.enum) if isinstance(given, str) else ""
+            return f"Use one of: {', '.join(type_.enum[:50])}.{suggestion}"
+        case TypeKind.NUMERIC if isinstance(given, float):
+            return "Send the number as a string to keep every digit."
+        case TypeKind.BYTES:
+            return "Encode the bytes as base64 with padding (RFC 4648 section 4)."
+        case TypeKind.ARRAY:
+            return "Send a JSON array of the element's values."
+    return f"Send {_TAKES[type_.kind]}, or null where the column is nullable."
+
+
+def _exact(type_: SqlType, given: Any) -> Value:
+    match type_.kind:
+        case TypeKind.INTEGER:
+            return _integer(type_, given)
+        case TypeKind.NUMERIC:
+            return _numeric(given)
+        case TypeKind.FLOAT:
+            return _float(given)
+        case TypeKind.BOOLEAN:
+            return _boolean(given)
+        case TypeKind.JSON:
+            return given
+        case TypeKind.ARRAY:
+            return _array(type_, given)
+        case TypeKind.OTHER if isinstance(given, int | float) and not isinstance(given, bool):
+            return given
+    if not isinstance(given, str):
+        raise _Unfit
+    if type_.kind is TypeKind.BYTES:
+        return _bytes(given)
+    if type_.kind is TypeKind.ENUM and given not in type_.enum:
+        raise _Unfit
+    return given
+
+
+def _integer(type_: SqlType, given: Any) -> int:
+    if isinstance(given, str) and _INTEGER.match(given):
+        number = int(given)
+    elif isinstance(given, float) and abs(given) < 2**53 and given.is_integer():
+        number = round(given)
+    elif isinstance(given, int) and not isinstance(given, bool):
+        number = given
+    else:
+        raise _Unfit
+    bits = type_.precision or 64
+    if not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
+        raise _Unfit(f"it must be between {-(2 ** (bits - 1))} and {2 ** (bits - 1) - 1}")
+    return number
+
+
+def _numeric(given: Any) -> Decimal:
+    if isinstance(given, int) and not isinstance(given, bool):
+        return Decimal(given)
+    if isinstance(given, float) and math.isfinite(given):
+        number = Decimal(repr(given))
+        if len(number.normalize().as_tuple().digits) > EXACT_FLOAT_DIGITS:
+            raise _Unfit(f"a JSON number of more than {EXACT_FLOAT_DIGITS} digits is not exact")
+        return number
+    if isinstance(given, str):
+        if special := _SPECIAL.get(given.strip().lower()):
+            return Decimal(special)
+        if _DECIMAL.match(given):
+            try:
+                return Decimal(given.strip())
+            except InvalidOperation:
+                raise _Unfit from None
+    raise _Unfit
+
+
+def _float(given: Any) -> float:
+    """The nearest double, as everywhere; an integer is refused where that is another integer."""
+    if isinstance(given, str) and (special := _SPECIAL.get(given.strip().lower())):
+        return float(special)
+    exact: int | float | Decimal
+    if isinstance(given, str) and _DECIMAL.match(given):
+        exact = Decimal(given.strip())
+    elif isinstance(given, int | float) and not isinstance(given, bool):
+        exact = given
+    else:
+        raise _Unfit
+    try:
+        number = float(exact)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise _Unfit("it is beyond the range of a double")
+    integral = isinstance(exact, int) or (isinstance(exact, Decimal) and exact == exact.to_integral_value())
+    # JavaScript writes 2**60 as 1152921504606847000, the shortest digits that mean this double: no digit is lost.
+    if integral and exact not in (number, Decimal(repr(number))):
+        raise _Unfit(f"a double would round it to {number!r}")
+    return number
+
+
+def _bytes(given: str) -> bytes:
+    """Only the one base64 text that these bytes have: Python passes over bits and characters behind the end."""
+    try:
+        data = base64.b64decode(given, validate=True)
+    except (binascii.Error, ValueError):
+        raise _Unfit from None
+    if base64.b64encode(data).decode() != given:
+        raise _Unfit
+    return data
+
+
+def _refuse_rounding(type_: SqlType, value: Value) -> None:
+    """A database that enforces a scale rounds to it without a word."""
+    if isinstance(value, list) and type_.item is not None:
+        for element in value:
+            _refuse_rounding(type_ if isinstance(element, list) else type_.item, element)
+    elif isinstance(value, Decimal) and type_.enforced and type_.scale is not None and value.is_finite():
+        _, digits, exponent = value.as_tuple()
+        zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
+        if any(digits) and int(exponent) + zeros < -type_.scale:
+            raise _Unfit(f"it would be rounded to {type_.scale} digits after the point; round it first")
+
+
+def _boolean(given: Any) -> bool:
+    if isinstance(given, bool):
+        return given
+    if isinstance(given, int) and given in (0, 1):
+        return bool(given)
+    if isinstance(given, str) and given.strip().lower() in ("true", "false"):
+        return given.strip().lower() == "true"
+    raise _Unfit
+
+
+def _array(type_: SqlType, given: Any) -> Value:
+    if isinstance(given, str):
+        return given
+    if not isinstance(given, list):
+        raise _Unfit
+    assert type_.item is not None
+    nested = type_.item.kind is not TypeKind.JSON
+    values: list[Value] = []
+    for element in given:
+        if element is None:
+            values.append(None)
+        elif nested and isinstance(element, list):
+            if not element:
+                raise _Unfit("an array inside an array must not be empty")
+            values.append(_array(type_, element))
+        else:
+            try:
+                values.append(_exact(type_.item, element))
+            except _Unfit as unfit:
+                reason = str(unfit)
+                takes = f"an element takes {_TAKES[type_.item.kind]}, got {shown(element)}"
+                raise _Unfit(f"{takes}: {reason}" if reason else takes) from None
+    return values

@@ -1,0 +1,96 @@
+"""What tools need of a catalog: the tables of one generation, by any name a caller may use."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from schema_mcp.caller import Caller
+from schema_mcp.schema.model import TableName
+from schema_mcp.tools.base import Action, JsonSchema, Plan, StatementPlan
+from schema_mcp.tools.target import Target, ToolLimits
+
+
+class CatalogView(Protocol):
+    """The tables that may be used, in the order they are listed."""
+
+    @property
+    def generation(self) -> int:
+        """Which catalog this is; grows by one with each."""
+        ...
+
+    @property
+    def targets(self) -> Mapping[TableName, Target]:
+        """Every table that may be used."""
+        ...
+
+    @property
+    def limits(self) -> ToolLimits:
+        """What tools check and advertise."""
+        ...
+
+    @property
+    def cursor_secret(self) -> bytes:
+        """What cursors are signed with."""
+        ...
+
+    def resolve(self, given: Any) -> Target:
+        """The table that `given` names: as `list_tables` shows it, qualified, or by its slug.
+
+        Raises: InvalidArgument (`unknown_table`), StaleSchema for one that is gone.
+        """
+        ...
+
+    def allowed(self, target: Target) -> Sequence[str]:
+        """The kinds of tools that serve this table: `query`, `insert`."""
+        ...
+
+
+class TableTool(Protocol):
+    """A kind with one tool a table, and a twin that takes `table` and is always there."""
+
+    name: str
+    action: Action
+
+    def serves(self, target: Target) -> bool:
+        """Whether the relation and the role's rights on it allow the tool."""
+        ...
+
+    def title(self, display: str) -> str:
+        """For people."""
+        ...
+
+    def describe(self, target: Target) -> str:
+        """For the model: what the tool does to this relation."""
+        ...
+
+    def describe_generic(self) -> str:
+        """For the model: what the twin does."""
+        ...
+
+    def input_schema(self, target: Target) -> JsonSchema:
+        """Typed by the relation's columns."""
+        ...
+
+    def generic_schema(self, limits: ToolLimits) -> JsonSchema:
+        """The twin's, without `table`."""
+        ...
+
+    def plan(self, target: Target, arguments: Mapping[str, Any], caller: Caller) -> StatementPlan:
+        """What the call becomes. Raises: CallError."""
+        ...
+
+
+class ServerTool(Protocol):
+    """A tool of the server itself: always there, the same whatever the tables."""
+
+    name: str
+    action: Action
+    title: str
+    description: str
+
+    def input_schema(self, limits: ToolLimits) -> JsonSchema:
+        """Independent of the tables."""
+        ...
+
+    def plan(self, view: CatalogView, arguments: Mapping[str, Any], caller: Caller) -> Plan:
+        """What the call becomes. Raises: CallError."""
+        ...
