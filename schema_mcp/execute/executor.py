@@ -1,0 +1,232 @@
+"""Runs statement plans: a connection, a transaction where there is something to lose, limits, one retry.
+
+A call runs in a task that is cancelled at most once (`server.calls` sees to it), so cleanup may await: the statement is
+stopped in the database and rolled back before the cancellation goes on.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import orjson
+
+from schema_mcp.dialects.base import Connection, DriverValue, Row, Statement
+from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown, StaleSchema
+from schema_mcp.execute.engines import Database
+from schema_mcp.schema.model import Table
+from schema_mcp.tools.base import Result, StatementPlan
+
+#: How long stopping a statement and rolling back may take after a cancel, before the connection is given up.
+STOP_TIMEOUT_S = 5.0
+
+#: SQLSTATE of "cached plan must not change result type": the schema changed under a prepared statement.
+_CACHED_PLAN = "0A000"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionLimits:
+    """Bounds of one call. `max_bytes`: of the rows in an answer."""
+
+    statement_timeout_s: float
+    call_timeout_s: float
+    max_bytes: int
+
+
+class Executor:
+    """Runs plans against one database. `on_stale` is told when the database no longer knows what a plan names."""
+
+    def __init__(self, database: Database, limits: ExecutionLimits, on_stale: Callable[[], None]) -> None:
+        self.database = database
+        self.limits = limits
+        self.on_stale = on_stale
+
+    async def run(self, plan: StatementPlan, table: Table, generation: int) -> Result:
+        """The plan's result.
+
+        Raises: CallError; asyncio.CancelledError once nothing of the call runs in the database any more.
+        """
+        progress = _Progress()
+        try:
+            async with asyncio.timeout(self.limits.call_timeout_s) as limit:
+                return await self._attempts(plan, table, generation, progress)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            if progress.committing:
+                raise _unknown(table) from None
+            raise _too_long("call", self.limits.call_timeout_s) from None
+
+    async def _attempts(self, plan: StatementPlan, table: Table, generation: int, progress: "_Progress") -> Result:
+        for last in (False, True):
+            try:
+                return await self._attempt(plan, table, generation, progress)
+            except OutcomeUnknown:
+                await self.database.renew()
+                raise
+            except StaleSchema as stale:
+                if last or stale.sqlstate != _CACHED_PLAN:
+                    self.on_stale()
+                    raise
+            except CallError as failure:
+                if failure.code is not ErrorCode.DATABASE_UNAVAILABLE:
+                    raise
+                await self.database.renew()
+                if last:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _attempt(self, plan: StatementPlan, table: Table, generation: int, progress: "_Progress") -> Result:
+        """One try. Every failure before COMMIT is sent leaves nothing written."""
+        collected = _Rows(plan.limit, self.limits.max_bytes)
+        refused: CallError | None = None
+        try:
+            async with self.database.connection() as connection:
+                refused = await self._transact(connection, plan, table, collected, progress)
+        except (CallError, asyncio.CancelledError):
+            raise
+        except BaseException as error:
+            if progress.committing:
+                raise _unknown(table) from error
+            translated = self.database.dialect.translate(error, table)
+            if translated is None:
+                raise
+            raise translated from error
+        if refused is not None:
+            raise refused
+        return collected.result(generation)
+
+    async def _transact(
+        self, connection: Connection, plan: StatementPlan, table: Table, collected: "_Rows", progress: "_Progress"
+    ) -> CallError | None:
+        """Runs the plan on a connection. A refusal that leaves the connection usable is returned, others are raised."""
+        dialect = self.database.dialect
+        try:
+            if plan.writes:
+                await connection.execute(dialect.begin_write)
+            for statement in plan.statements:
+                await self._run(connection, statement, collected)
+            if plan.writes:
+                progress.committing = True
+                await connection.execute("COMMIT")
+                progress.committing = False
+        except BaseException as error:
+            translated = dialect.translate(error, table)
+            lost = translated is None or translated.code is ErrorCode.DATABASE_UNAVAILABLE
+            if (lost and progress.committing) or isinstance(error, GeneratorExit):
+                raise
+            progress.committing = False
+            clean = await _roll_back(connection) if plan.writes or lost else True
+            if translated is None or lost or not clean:
+                raise
+            translated.__cause__ = error
+            return translated
+        return None
+
+    async def _run(self, connection: Connection, statement: Statement, collected: "_Rows") -> None:
+        max_rows = 0 if collected.limit is None else collected.limit + 1
+        limit_s = None if self.database.dialect.has_statement_timeout else self.limits.statement_timeout_s
+        try:
+            async with (
+                asyncio.timeout(limit_s) as limit,
+                aclosing(self.database.dialect.fetch(connection, statement, max_rows)) as batches,
+            ):
+                async for batch in batches:
+                    collected.add(batch)
+                    if collected.full and collected.limit is not None:
+                        return
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise _too_long("statement", limit_s or 0) from None
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far an attempt got. `committing`: COMMIT may have reached the database."""
+
+    committing: bool = False
+
+
+class _Rows:
+    """Rows up to the limit and the byte cap, counting all that were written."""
+
+    def __init__(self, limit: int | None, max_bytes: int) -> None:
+        self.limit = limit
+        self.max_bytes = max_bytes
+        self.rows: list[bytes] = []
+        self.keys: tuple[DriverValue, ...] = ()
+        self.size = 0
+        self.seen = 0
+        self.full = False
+        self.cut: tuple[str, ...] = ()
+
+    def add(self, batch: list[Row]) -> None:
+        self.seen += len(batch)
+        for row in batch:
+            if self.full:
+                return
+            json = row.json
+            if (self.limit is not None and len(self.rows) >= self.limit) or (
+                self.rows and self.size + len(json) > self.max_bytes
+            ):
+                self.full = True
+                return
+            if len(json) > self.max_bytes:
+                json, self.cut = _cut(json, self.max_bytes)
+            self.rows.append(json)
+            self.keys = row.keys
+            self.size += len(json) + 1
+
+    def result(self, generation: int) -> Result:
+        return Result(
+            rows=tuple(self.rows),
+            truncated=self.full,
+            keys=self.keys,
+            affected=self.seen,
+            generation=generation,
+            cut_columns=self.cut,
+        )
+
+
+def _cut(json: bytes, max_bytes: int) -> tuple[bytes, tuple[str, ...]]:
+    """One row that alone breaks the cap, its longest values shortened, with the names of those columns."""
+    row = orjson.loads(json)
+    sizes = {name: len(orjson.dumps(value)) for name, value in row.items()}
+    cut: list[str] = []
+    for name in sorted(sizes, key=lambda name: -sizes[name]):
+        rest = sum(sizes.values()) - sizes[name]
+        if rest + sizes[name] <= max_bytes:
+            break
+        text = row[name] if isinstance(row[name], str) else orjson.dumps(row[name]).decode()
+        allowed = max(0, (max_bytes - rest) // 6)
+        row[name] = text[: max(allowed, 20)]
+        sizes[name] = len(orjson.dumps(row[name]))
+        cut.append(name)
+    return orjson.dumps(row), tuple(cut)
+
+
+async def _roll_back(connection: Connection) -> bool:
+    """Ends the open transaction. False: the connection is lost, and with it the transaction."""
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await connection.execute("ROLLBACK")
+    except Exception:  # noqa: BLE001 - the first error is the one to tell; the pool throws the connection away
+        return False
+    return True
+
+
+def _too_long(what: str, limit_s: float) -> LimitReached:
+    return LimitReached(
+        ErrorCode.TIMEOUT,
+        f"the {what} took longer than {limit_s:g} s and was stopped",
+        "Nothing was written. Narrow the filters, order by an indexed column, or ask for fewer rows.",
+        retryable=True,
+    )
+
+
+def _unknown(table: Table) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"the connection was lost while the insert into '{table.name.name}' was being committed",
+        "Query the table for the rows before you send them again: they may have been stored.",
+    )
