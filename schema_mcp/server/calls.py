@@ -1,0 +1,95 @@
+"""The tool calls in flight, and what else must be answered before a transport may close.
+
+The SDK cancels by anyio's scopes, which cancel again and again at each await until the task has left them; drivers roll
+back and release with awaits and expect one cancellation. Each call therefore runs in a task of its own, cancelled once.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Hashable
+from typing import Any, Generic, TypeVar
+
+import anyio
+
+from schema_mcp.errors import ErrorCode, LimitReached
+from schema_mcp.server.service import ToolAnswer
+
+#: How long calls may go on once the server is to stop.
+GRACE_S = 0.5
+#: How long a cancelled call may take to roll back and release before the transport closes over it.
+UNWIND_S = 0.5
+#: How long the last answers may take to reach the wire.
+ANSWER_S = 0.25
+
+Item = TypeVar("Item", bound=Hashable)
+
+
+class Calls:
+    """Runs calls until told to stop. `run` never returns while anything of its call still runs."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[ToolAnswer]] = set()
+        self._stopping = False
+
+    async def run(self, call: Coroutine[Any, Any, ToolAnswer]) -> ToolAnswer:
+        """The call's answer.
+
+        Raises: LimitReached (`cancelled`) when the server stops; asyncio.CancelledError when the client gave up;
+        whatever the call raises.
+        """
+        if self._stopping:
+            call.close()
+            raise _stopping()
+        task = asyncio.create_task(call)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            task.cancel()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait({task})
+            if not task.cancelled():
+                task.exception()  # looked at, so that asyncio does not report it as lost
+            raise
+        if task.cancelled():
+            raise _stopping()
+        return task.result()
+
+    async def stop(self) -> None:
+        """Cancels what runs, waits `UNWIND_S` for it at most, and refuses whatever comes later."""
+        self._stopping = True
+        if running := set(self._tasks):
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running, timeout=UNWIND_S)
+
+
+def _stopping() -> LimitReached:
+    return LimitReached(
+        ErrorCode.CANCELLED,
+        "the server is stopping and has cancelled this call",
+        "Call again once the server is back; if the call writes, look first whether it was applied.",
+        retryable=True,
+    )
+
+
+class Outstanding(Generic[Item]):
+    """A set that can be waited for until it is empty: requests that are owed an answer."""
+
+    def __init__(self) -> None:
+        self._items: set[Item] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def add(self, item: Item) -> None:
+        self._items.add(item)
+        self._empty.clear()
+
+    def discard(self, item: Item) -> None:
+        self._items.discard(item)
+        if not self._items:
+            self._empty.set()
+
+    async def empty(self) -> None:
+        """Returns once nothing is left in it."""
+        await self._empty.wait()
