@@ -1,0 +1,1 @@
+"""Sample databases of our own making, to try the server on."""
