@@ -1,0 +1,99 @@
+"""Fixtures: real PostgreSQL servers, started once by the suite, and databases of a test's own."""
+
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.postgres import PostgresServer, Server, available_servers, open_server
+
+SERVERS = available_servers()
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Callable[[str], Server]]:
+    """Opens a server by its name, once; all are closed at the end."""
+    with ExitStack() as stack:
+        yield cache(lambda name: stack.enter_context(open_server(name)))
+
+
+@pytest.fixture(params=SERVERS, ids="postgresql-{}".format)
+def server(request: pytest.FixtureRequest, servers: Callable[[str], Server]) -> Server:
+    """Every PostgreSQL there is: 16 and 18 out of the wheel, the one of this machine, the one of the environment."""
+    return servers(request.param)
+
+
+@pytest.fixture
+def database(server: Server) -> Iterator[str]:
+    """The URL of an empty database of this test's own, on every server."""
+    name = f"test_{uuid.uuid4().hex}"
+    yield server.create_database(name)
+    server.drop_database(name)
+
+
+@pytest.fixture(scope="session", params=("16", "18"), ids="own-{}".format)
+def own_server_session(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    with open_server(request.param) as server:
+        assert isinstance(server, PostgresServer)
+        yield server
+
+
+@pytest.fixture
+def own_server(own_server_session: PostgresServer) -> Iterator[PostgresServer]:
+    """A server that the test may stop, kill, and whose log it may read."""
+    yield own_server_session
+    if not own_server_session.running:
+        own_server_session.start_again()
+
+
+@pytest.fixture
+def own_database(own_server: PostgresServer) -> Iterator[str]:
+    """The URL of an empty database on `own_server`."""
+    name = f"test_{uuid.uuid4().hex}"
+    yield own_server.create_database(name)
+    if not own_server.running:
+        own_server.start_again()
+    own_server.drop_database(name)
+
+
+@dataclass(frozen=True)
+class Place:
+    """An empty database and a connection to it that is not the server's. `product`: postgresql or sqlite."""
+
+    product: str
+    url: str
+    execute: Callable[[str], Any]
+
+
+@pytest.fixture(params=[*SERVERS, "sqlite"])
+def place(request: pytest.FixtureRequest, servers: Callable[[str], Server], tmp_path: Path) -> Iterator[Place]:
+    """The same test on every database product."""
+    if request.param == "sqlite":
+        yield sqlite_place(tmp_path / "place.sqlite")
+        return
+    server = servers(request.param)
+    name = f"test_{uuid.uuid4().hex}"
+    yield Place("postgresql", server.create_database(name), lambda sql: server.execute(sql, name))
+    server.drop_database(name)
+
+
+def sqlite_place(path: Path) -> Place:
+    """An empty SQLite file."""
+
+    def execute(sql: str) -> list[Any]:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            return connection.execute(sql).fetchall()
+
+    execute("VACUUM")  # writes the file's header
+    return Place("sqlite", str(path), execute)

@@ -1,0 +1,101 @@
+"""A TCP proxy that a test puts between the program and PostgreSQL, to lose what a network can lose.
+
+It passes everything on until told otherwise. `stall`: nothing moves and nothing is closed. `reset`: every connection
+breaks. `lose_request`: what that pattern is in does not arrive, and its connection breaks. `lose_reply`: it arrives,
+and the connection breaks when the server has answered.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit
+
+
+class Proxy:
+    """`url` leads through here. `lost`: how many connections a pattern has broken."""
+
+    def __init__(self, url: str) -> None:
+        self._target = urlsplit(url)
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._moving = asyncio.Event()
+        self._moving.set()
+        self.url = ""
+        self.lose_request: bytes | None = None
+        self.lose_reply: bytes | None = None
+        self.lost = 0
+
+    def listens_on(self, port: int) -> None:
+        """Told once, before anybody connects."""
+        credentials = self._target.netloc.rpartition("@")[0]
+        self.url = self._target._replace(netloc=f"{credentials}@127.0.0.1:{port}").geturl()
+
+    def stall(self) -> None:
+        """From now on nothing is passed on, of new connections either."""
+        self._moving.clear()
+
+    def go_on(self) -> None:
+        """Passes on what was held back, and all that follows."""
+        self._moving.set()
+
+    def reset(self) -> None:
+        """Breaks every open connection; new ones are served."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, until either side ends it."""
+        self._writers.add(writer)
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            with suppress(OSError):
+                onward_reader, onward = await asyncio.open_connection(self._target.hostname, self._target.port)
+                self._writers.add(onward)
+                asked = asyncio.Event()  # what `lose_reply` waits for was passed on
+                tasks.append(asyncio.create_task(self._pass_requests(reader, onward, asked)))
+                tasks.append(asyncio.create_task(self._pass_replies(onward_reader, writer, asked)))
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                onward.transport.abort()
+                self._writers.discard(onward)
+        finally:
+            for task in tasks:
+                task.cancel()
+            writer.transport.abort()
+            self._writers.discard(writer)
+
+    async def _pass_requests(
+        self, reader: asyncio.StreamReader, onward: asyncio.StreamWriter, asked: asyncio.Event
+    ) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                await self._moving.wait()
+                if self.lose_request is not None and self.lose_request in data:
+                    self.lost += 1
+                    return
+                if self.lose_reply is not None and self.lose_reply in data:
+                    asked.set()
+                onward.write(data)
+
+    async def _pass_replies(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: asyncio.Event
+    ) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                await self._moving.wait()
+                if asked.is_set():
+                    self.lost += 1
+                    return
+                writer.write(data)
+
+
+@asynccontextmanager
+async def proxied(url: str) -> AsyncIterator[Proxy]:
+    """A proxy to the server of that PostgreSQL URL."""
+    proxy = Proxy(url)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.listens_on(server.sockets[0].getsockname()[1])
+    try:
+        yield proxy
+    finally:
+        proxy.reset()
+        server.close()
+        await server.wait_closed()
