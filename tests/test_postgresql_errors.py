@@ -19,7 +19,7 @@ from schema_mcp.errors import (
     StatementRefused,
     Unavailable,
 )
-from schema_mcp.schema.model import Table, TableName
+from schema_mcp.schema.model import Table, TableKind, TableName
 from schema_mcp.schema.select import Selection
 from tests.postgres import Server
 from tests.reading import LIMIT_S, connected
@@ -44,6 +44,8 @@ TABLES = """
     create table closed (a integer);
     create trigger fail before insert on closed for each row execute function fail();
 """
+
+GONE = Table(name=TableName(source="s", schema="public", name="gone"), kind=TableKind.TABLE, columns=())
 
 
 @pytest.fixture
@@ -211,7 +213,7 @@ async def test_a_plan_made_before_a_change_is_stale(url: str) -> None:
                     await statement.fetch()
         await connection.execute("drop table changing")
 
-    error = translate(caught.value, None)
+    error = translate(caught.value, GONE)
     assert (type(error), error and error.sqlstate) == (StaleSchema, "0A000")
 
 
@@ -321,11 +323,17 @@ async def test_what_keeps_a_connection_from_being_made_is_told_without_a_secret(
             messages[case] = told(translate(caught.value, None))
 
     away = (Unavailable, "database_unavailable")
+    what = "the database is unavailable: "
     assert messages == {
-        "refused": (*away, "the database is away: connection refused", None, True),
-        "no host": (*away, "the database is away: it cannot be reached", None, True),
-        "no database": (*away, 'the database is away: database "no_such_database" does not exist', "3D000", True),
-        "no scheme": (*away, "the database is away: the connection settings cannot be used", None, True),
+        "refused": (*away, what + "connection refused", None, True),
+        "no host": (*away, what + "it cannot be reached", None, True),
+        "no database": (
+            *away,
+            'the database is unavailable: database "no_such_database" does not exist',
+            "3D000",
+            True,
+        ),
+        "no scheme": (*away, what + "the connection settings cannot be used", None, True),
     }
 
 
@@ -338,8 +346,9 @@ async def test_what_sqlalchemy_wraps_is_unwrapped(url: str) -> None:
     finally:
         await engine.dispose()
 
-    error = translate(caught.value, None)
+    error = translate(caught.value, GONE)
     assert (type(error), error and error.sqlstate) == (StaleSchema, "42P01")
+    assert type(translate(caught.value, None)) is StatementRefused, "without a table there is nothing to be stale"
 
 
 def test_what_is_not_the_drivers_is_not_translated() -> None:

@@ -55,7 +55,7 @@ def translate(error: BaseException, table: Table | None) -> CallError | None:
         ):
             return _stale(table, None)
         if is_unavailable(cause):
-            return Unavailable(ErrorCode.DATABASE_UNAVAILABLE, f"the database is away: {reason(cause)}", _TRY_LATER)
+            return Unavailable(ErrorCode.DATABASE_UNAVAILABLE, f"the database is unavailable: {reason(cause)}", _TRY_LATER)
     return None
 
 
@@ -96,7 +96,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _postgres(error: asyncpg.PostgresError, table: Table | None) -> CallError:
     state, message = str(error.sqlstate or ""), reason(error)
-    if isinstance(error, asyncpg.InvalidCachedStatementError) or state in _STALE or _is_cache_lookup(state, message):
+    stale = isinstance(error, asyncpg.InvalidCachedStatementError) or state in _STALE
+    if (stale or _is_cache_lookup(state, message)) and table is not None:
         return _stale(table, state or None, message)
     if state.startswith("23") or state == "44000":
         return _violation(error, state, table)
@@ -137,7 +138,7 @@ def _postgres(error: asyncpg.PostgresError, table: Table | None) -> CallError:
             return Unavailable(ErrorCode.BUSY, message, "Another session was in the way. Try again.", sqlstate=state)
     if is_unavailable(error):
         hint = _UNAVAILABLE_HINTS.get(state) or _UNAVAILABLE_HINTS.get(state[:2]) or _TRY_LATER
-        return Unavailable(ErrorCode.DATABASE_UNAVAILABLE, f"the database is away: {message}", hint, sqlstate=state)
+        return Unavailable(ErrorCode.DATABASE_UNAVAILABLE, f"the database is unavailable: {message}", hint, sqlstate=state)
     hint = _REFUSED_HINTS.get(state, "The database refused the statement; its message says why.")
     return _refused(ErrorCode.DATABASE_ERROR, message, hint, state)
 
@@ -154,12 +155,11 @@ def _is_cache_lookup(state: str, message: str) -> bool:
 def _stale(table: Table | None, state: str | None, message: str = "") -> StaleSchema:
     what = f"table {table.name.name!r}" if table else "the table"
     because = f": {message}" if message else ""
-    stale = StaleSchema(
+    return StaleSchema(
         f"{what} has changed since its tool was made{because}",
         "The tools are being renewed; look with describe_table at the columns as they are now and call again.",
+        sqlstate=state,
     )
-    stale.sqlstate = state
-    return stale
 
 
 def _violation(error: asyncpg.PostgresError, state: str, table: Table | None) -> StatementRefused:
