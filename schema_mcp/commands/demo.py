@@ -33,7 +33,18 @@ async def demo(say: Say) -> int:
         create(path)
         say("schema-mcp demo: a language model's view of a live database\n")
         say(f"A sample shop is made: {path.stat().st_size / 1000:.0f} kB of SQLite, {_size(path)}.")
-        return await _Demo(path, say).run()
+        try:
+            return await _Demo(path, say).run()
+        except Exception as failure:  # noqa: BLE001 - the command's boundary: a person reads this, not a traceback
+            say(f"\nThe demo could not finish: {_first(failure)}")
+            return 1
+
+
+def _first(failure: BaseException) -> str:
+    """The innermost failure of a group, in a line."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return f"{type(failure).__name__}: {failure}"
 
 
 class _Demo:
@@ -63,7 +74,8 @@ class _Demo:
             ok = await self._insert(client) and ok
             ok = await self._new_table(client) and ok
         self.say("\nEvery step went as it should." if ok else "\nA step failed, see above.")
-        self.say("Next: schema-mcp tools DATABASE, or the README for your client.")
+        command = sys.argv[0] if Path(sys.argv[0]).name == "schema-mcp" else "schema-mcp"
+        self.say(f"Next: {command} tools DATABASE, or the README for your client.")
         return 0 if ok else 1
 
     async def _questions(self, client: Client) -> bool:

@@ -2,7 +2,7 @@
 -- Only `expressions` needs locks on the relations; everything else reads catalog rows, whoever holds which lock.
 
 -- name: gate
--- Equal text at two times means: the same transactions are visible, so the same catalogs (facts/introspection.md 1b).
+-- Equal text at two times means: the same transactions are visible, so the same catalogs.
 select pg_catalog.pg_current_snapshot()::pg_catalog.text as snapshot,
        pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::pg_catalog.text as started
 

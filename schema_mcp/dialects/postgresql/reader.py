@@ -5,7 +5,7 @@ the expressions (checks, generated columns, whether a view takes rows), for whic
 moment. Where somebody else holds it, those relations are postponed: they stay as they were.
 
 A snapshot does not cover format_type, pg_get_expr and the has_..._privilege functions, which answer from the newest
-state (facts/reliability.md, 13). A table that turns out to be gone is left out, one whose type is gone is postponed;
+state. A table that turns out to be gone is left out, one whose type is gone is postponed;
 what fails otherwise is read again, once. Whatever changed in mid-read moves the gate, whose value is the older one: the
 next look reads again.
 

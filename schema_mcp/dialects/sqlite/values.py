@@ -2,7 +2,7 @@
 
 In: what SQLite would change without an error is refused, because it stores text that looks like a number as a number
 in most columns (sqlite.org/datatype3.html section 3), rounds decimals to floats and makes NaN null.
-Out: rows are read raw and become JSON by orjson; SQLite's json_object changes floats (facts/performance.md).
+Out: rows are read raw and become JSON by orjson; SQLite's json_object changes floats.
 
 How values leave, by column family: integers beyond 2^53 as strings, infinite floats as "Infinity" and "-Infinity",
 blobs as base64, everything of a NUMERIC column as a string, 0 and 1 of a BOOLEAN column as false and true, a text of a
