@@ -113,17 +113,10 @@ async def inside(url: str, *, era: str = LEGACY, **settings: Any) -> AsyncIterat
     async with asyncio.timeout(60), AsyncExitStack() as stack:
         app = await stack.enter_async_context(running(configured, observed.append))
         server = ToolServer(app.service, observe=observed.append)
-        telling = asyncio.create_task(_tell(app, server))
+        telling = asyncio.create_task(server.changes.follow(app.list_changed))
         stack.callback(telling.cancel)
         peer = await join(stack, server, era)
         yield Inside(app, server, peer, observed)
-
-
-async def _tell(app: App, server: ToolServer) -> None:
-    while True:
-        await app.list_changed.wait()
-        app.list_changed.clear()
-        await server.changes.announce()
 
 
 def environment(settings: Mapping[str, Any]) -> dict[str, str]:

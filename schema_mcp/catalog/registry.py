@@ -1,12 +1,12 @@
 """The current catalog, and who wants to know of the next: one reference, swapped in one assignment."""
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from schema_mcp.catalog.build import Catalog
-from schema_mcp.schema.diff import SchemaDiff
 
-#: Called after a swap with the old and the new catalog and what differs; must not block.
-Subscriber = Callable[[Catalog, Catalog], None]
+#: Called after a swap with the catalog before and the current one; must not block.
+Subscriber: TypeAlias = Callable[[Catalog, Catalog], None]
 
 
 class Registry:
@@ -25,12 +25,8 @@ class Registry:
         """`subscriber` is called after each swap."""
         self._subscribers.append(subscriber)
 
-    def replace(self, catalog: Catalog) -> bool:
-        """Makes `catalog` current; tells the subscribers. True if the served list differs in any byte."""
+    def replace(self, catalog: Catalog) -> None:
+        """Makes `catalog` current and tells the subscribers."""
         before, self._current = self._current, catalog
         for subscriber in self._subscribers:
             subscriber(before, catalog)
-        return before.listed_json != catalog.listed_json
-
-
-__all__ = ["Registry", "SchemaDiff", "Subscriber"]

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import signal
 
-from schema_mcp.app import App, running
+from schema_mcp.app import running
 from schema_mcp.config.model import Settings
 from schema_mcp.observe.events import ServerStarted, ServerStopped
 from schema_mcp.observe.log import configure, log
@@ -30,7 +30,7 @@ async def serve(settings: Settings) -> int:
             structured=settings.results.structured,
             page_size=settings.tools.page_size,
         )
-        telling = asyncio.create_task(_tell(app, server), name="tell of changes")
+        telling = asyncio.create_task(server.changes.follow(app.list_changed), name="tell of changes")
         try:
             if settings.server.transport == "http":
                 await _serve_http(settings, server, stop)
@@ -62,11 +62,3 @@ async def _serve_http(settings: Settings, server: ToolServer, stop: asyncio.Even
         allowed_origins=settings.server.allowed_origins,
     )
     await serve_http(server, http, stop, lambda url: log(ServerStarted(transport="http", address=url)))
-
-
-async def _tell(app: App, server: ToolServer) -> None:
-    """Tells the clients after each change; a change while they are being told is told once more."""
-    while True:
-        await app.list_changed.wait()
-        app.list_changed.clear()
-        await server.changes.announce()

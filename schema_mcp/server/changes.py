@@ -4,6 +4,7 @@ Handshake era (to 2025-11-25): a notification to each registered session. Statel
 stream that a client opened with `subscriptions/listen`. Which change it was, and whether it was one, others know.
 """
 
+import asyncio
 from collections.abc import Callable
 
 import anyio
@@ -53,6 +54,13 @@ class Changes:
         sent = ListChangedSent(sessions=len(sessions) - len(stuck), dropped=len(stuck))
         self._observe(sent)
         return sent
+
+    async def follow(self, changed: asyncio.Event) -> None:
+        """Announces each time `changed` is set, until it is cancelled. What changes meanwhile is announced once more."""
+        while True:
+            await changed.wait()
+            changed.clear()
+            await self.announce()
 
     async def listen(self, context: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
         """Serves one stream of a stateless-era client until it leaves or `close` ends it with a result."""
