@@ -56,7 +56,7 @@ class Changes:
         return sent
 
     async def follow(self, changed: asyncio.Event) -> None:
-        """Announces each time `changed` is set, until it is cancelled. What changes meanwhile is announced once more."""
+        """Announces each time `changed` is set, until it is cancelled. What changes meanwhile is announced again."""
         while True:
             await changed.wait()
             changed.clear()
