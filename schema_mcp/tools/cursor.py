@@ -48,7 +48,7 @@ def unseal(
         raise _refused("'cursor' is not one that this server made")
     made_for, made_by, keys = orjson.loads(payload)
     if made_for != table_digest:
-        raise _refused("the table has changed since 'cursor' was made")
+        raise _refused("'cursor' belongs to another table, or the table has changed since")
     if made_by != query or len(keys) != count:
         raise _refused("'cursor' belongs to a query with other filters or another order")
     return tuple(_unpack(key) for key in keys)

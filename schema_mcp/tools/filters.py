@@ -163,6 +163,8 @@ class _Reader:
                 raise _argument(f"'{place}': '{operator}' takes no value", "Leave 'value' and 'values' out.")
             self.add(column, operator)
         elif operator in SETS:
+            if value is not None and values is not None:
+                raise _argument(f"'{place}' has both 'value' and 'values'", f"'{operator}' takes 'values' alone.")
             self._add_set(column, operator, values if values is not None else value, place)
         elif values is not None:
             raise _argument(f"'{place}': '{operator}' takes 'value', not 'values'", "Send one value in 'value'.")
@@ -188,7 +190,9 @@ class _Reader:
         if not values:
             raise _argument(f"'{place}': '{operator}' takes at least one value", "Leave the filter out.")
         bound = [self._bind(column, operator, value) for value in values]
-        if operator != "between" and self.target.dialect.binds_lists:
+        # A list of arrays would be one array of more dimensions, and its elements no arrays.
+        as_list = self.target.dialect.binds_lists and column.type.kind is not TypeKind.ARRAY
+        if operator != "between" and as_list:
             self.add(column, operator, bound)  # type: ignore[arg-type]
         else:
             self.add(column, operator, *bound)

@@ -118,5 +118,5 @@ def _native(type_: SqlType) -> str:
 def _reference(target: Target, column: Column) -> str:
     for key in target.table.foreign_keys:
         if len(key.columns) == 1 and key.columns[0] == column.name and key.target_columns:
-            return f"-> {key.target.name}.{key.target_columns[0]}"
+            return f"-> {target.shown(key.target)}.{key.target_columns[0]}"
     return ""

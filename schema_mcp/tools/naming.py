@@ -32,7 +32,7 @@ def slug(name: TableName, default_schema: str, *, hash_digits: int = 8) -> str:
     """
     parts = [name.name] if name.schema == default_schema else [name.schema, name.name]
     plain = "__".join(parts)
-    if all(_is_plain(part) for part in parts) and len(plain) <= MAX_SLUG and plain not in RESERVED_SLUGS:
+    if all(_is_plain(part) for part in parts) and _may_be_slug(plain):
         return plain
     stem = _ILLEGAL.sub("_", plain).strip("_")[: MAX_SLUG - hash_digits - 1] or "t"
     identity = f"{name.schema}\0{name.name}"
@@ -81,7 +81,11 @@ def near(name: str, known: Iterable[str]) -> str:
 
 
 def _is_plain(part: str) -> bool:
-    return bool(_PLAIN.match(part)) and "__" not in part and not _HASHED.match(part)
+    return bool(_PLAIN.match(part)) and "__" not in part
+
+
+def _may_be_slug(plain: str) -> bool:
+    return len(plain) <= MAX_SLUG and plain not in RESERVED_SLUGS and not _HASHED.match(plain)
 
 
 def _quoted(part: str) -> str:

@@ -4,7 +4,7 @@ Paging by key neither skips nor repeats a row that stands still, however many ot
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,37 +114,43 @@ def _step(
 
 
 def _read_entry(target: Target, given: Any, place: str) -> OrderKey:
-    if not isinstance(given, str) or not given.strip():
+    if not isinstance(given, str) or not (given.strip() or given in target.by_key):
         raise InvalidArgument(
             ErrorCode.INVALID_ARGUMENT,
             f"'{place}' takes a string, got {shown(given)}",
             'Send for example "name", "name desc" or "name desc nulls last".',
         )
-    column, rest = _longest_name(target, given)
-    if column is None:
-        bare = _DIRECTION.sub(r"\g<rest>", _NULLS.sub(r"\g<rest>", given)).strip()
-        column = target.column(bare, place)
+    column, descending, nulls_first = _reading(target, given)
     if column.type.kind is TypeKind.JSON:
         raise InvalidArgument(
             ErrorCode.INVALID_ARGUMENT,
             f"'{place}': JSON column '{target.keys[column.name]}' has no order",
             "Order by a column of another type.",
         )
-    words = rest.lower().split()
-    nulls = {"first": True, "last": False}[words[-1]] if "nulls" in words else None
-    return OrderKey(column.name, "desc" in words, nulls if column.nullable else None, column.nullable)
+    return OrderKey(column.name, descending, nulls_first if column.nullable else None, column.nullable)
 
 
-def _longest_name(target: Target, given: str) -> tuple[Column | None, str]:
-    """The column and the words behind it, where a longer name wins: a column may be called `x desc`."""
-    candidates = [given, given.strip()]
+def _reading(target: Target, given: str) -> tuple[Column, bool, bool | None]:
+    """Column, direction and place of nulls. The longest name that exists wins: a column may be called `x desc`.
+
+    Raises: InvalidArgument, StaleSchema where no reading names a column.
+    """
+    readings = list(_readings(given))
+    for name, direction, nulls in readings:
+        for spelled in (name, name.strip()):
+            column = target.by_key.get(spelled)
+            if column is not None and column.readable:
+                return column, direction == "desc", None if nulls is None else nulls == "first"
+    shortest = readings[-1][0].strip()
+    raise target.unknown(shortest, target.readable)
+
+
+def _readings(given: str) -> Iterator[tuple[str, str | None, str | None]]:
+    """What `given` may mean: name, direction and nulls, the longest name first."""
+    yield given, None, None
+    without_nulls, nulls = given, None
     if found := _NULLS.match(given):
-        candidates.append(found["rest"])
-    for text in list(candidates):
-        if found := _DIRECTION.match(text):
-            candidates.append(found["rest"])
-    for text in candidates:
-        column = target.by_key.get(text)
-        if column is not None and column.readable:
-            return column, given[len(text) :]
-    return None, ""
+        without_nulls, nulls = found["rest"], found["nulls"].lower()
+        yield without_nulls, None, nulls
+    if found := _DIRECTION.match(without_nulls):
+        yield found["rest"], found["direction"].lower(), nulls

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from schema_mcp.dialects.base import Dialect, DriverValue, Statement
 from schema_mcp.errors import ErrorCode, InvalidArgument, StaleSchema
 from schema_mcp.schema.fingerprint import digest
-from schema_mcp.schema.model import Column, Table
+from schema_mcp.schema.model import Column, Table, TableName
 from schema_mcp.schema.types import SqlType, TypeKind
-from schema_mcp.tools.naming import column_keys, near
+from schema_mcp.tools.naming import column_keys, display_name, near
 
 #: Compiled statements kept for one table.
 MAX_SHAPES = 200
@@ -100,6 +100,12 @@ class Target:
     def labelled(self, columns: Sequence[Column]) -> list[tuple[str, sa.ColumnElement[Any], SqlType]]:
         """(key, column, type) as `Dialect.row` takes them."""
         return [(self.keys[column.name], self.sql_column(column.name), column.type) for column in columns]
+
+    def shown(self, other: TableName) -> str:
+        """How arguments may call another table, one that refers to this one or the reverse."""
+        own_schema = self.table.name.schema
+        is_default = self.display == display_name(self.table.name, own_schema)
+        return display_name(other, own_schema if is_default else "")
 
     def column(self, given: Any, place: str) -> Column:
         """The readable column of that name or alias. `place` names the argument in messages.

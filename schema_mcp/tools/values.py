@@ -116,11 +116,15 @@ def _exact(type_: SqlType, given: Any) -> Value:
             return _float(given)
         case TypeKind.BOOLEAN:
             return _boolean(given)
-        case TypeKind.JSON:
+        case TypeKind.JSON if not isinstance(given, float) or math.isfinite(given):
             return given
         case TypeKind.ARRAY:
             return _array(type_, given)
         case TypeKind.OTHER if isinstance(given, int | float) and not isinstance(given, bool):
+            if type_.cast:
+                return _numeric(given)  # becomes text of that type
+            if isinstance(given, float) and not math.isfinite(given):
+                raise _Unfit
             return given
     if not isinstance(given, str):
         raise _Unfit

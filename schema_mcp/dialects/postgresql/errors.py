@@ -55,7 +55,9 @@ def translate(error: BaseException, table: Table | None) -> CallError | None:
         ):
             return _stale(table, None)
         if is_unavailable(cause):
-            return Unavailable(ErrorCode.DATABASE_UNAVAILABLE, f"the database is unavailable: {reason(cause)}", _TRY_LATER)
+            return Unavailable(
+                ErrorCode.DATABASE_UNAVAILABLE, f"the database is unavailable: {reason(cause)}", _TRY_LATER
+            )
     return None
 
 
@@ -138,7 +140,9 @@ def _postgres(error: asyncpg.PostgresError, table: Table | None) -> CallError:
             return Unavailable(ErrorCode.BUSY, message, "Another session was in the way. Try again.", sqlstate=state)
     if is_unavailable(error):
         hint = _UNAVAILABLE_HINTS.get(state) or _UNAVAILABLE_HINTS.get(state[:2]) or _TRY_LATER
-        return Unavailable(ErrorCode.DATABASE_UNAVAILABLE, f"the database is unavailable: {message}", hint, sqlstate=state)
+        return Unavailable(
+            ErrorCode.DATABASE_UNAVAILABLE, f"the database is unavailable: {message}", hint, sqlstate=state
+        )
     hint = _REFUSED_HINTS.get(state, "The database refused the statement; its message says why.")
     return _refused(ErrorCode.DATABASE_ERROR, message, hint, state)
 

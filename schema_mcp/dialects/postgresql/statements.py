@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from schema_mcp.dialects.base import Connection, Row, Statement
-from schema_mcp.dialects.postgresql.values import NativeType
+from schema_mcp.dialects.postgresql.values import NativeType, parameter
 from schema_mcp.schema.model import Column
 from schema_mcp.schema.types import SqlType, TypeKind
 
@@ -18,10 +18,17 @@ BATCH_ROWS = 500
 def condition(
     operator: str, column: sa.ColumnElement[Any], type_: SqlType, names: Sequence[str]
 ) -> sa.ColumnElement[bool]:
-    """Set operators take one bound array, so that a statement's text does not depend on how many values there are."""
-    text = column if type_.kind is TypeKind.TEXT else sa.cast(column, sa.Text())
+    """Set operators take one bound array, so that a statement's text does not depend on how many values there are.
+
+    Patterns look at the value as text, because citext has a LIKE of its own that disregards case.
+    """
+    text = sa.cast(column, sa.Text())
     pattern = sa.bindparam(names[0], type_=sa.Text())
     match operator:
+        case "in" if type_.kind is TypeKind.ARRAY:
+            return column.in_([parameter(type_, name) for name in names])
+        case "not_in" if type_.kind is TypeKind.ARRAY:
+            return column.not_in([parameter(type_, name) for name in names])
         case "in":
             return column == sa.func.any(_array(type_, names[0]))
         case "not_in":
@@ -31,9 +38,9 @@ def condition(
         case "ilike":
             return text.ilike(pattern)
         case "starts_with":
-            return sa.func.starts_with(sa.cast(text, sa.Text()), pattern)
+            return sa.func.starts_with(text, pattern)
         case "contains":
-            return sa.func.strpos(sa.cast(text, sa.Text()), pattern) > sa.literal_column("0")
+            return sa.func.strpos(text, pattern) > sa.literal_column("0")
     raise AssertionError(f"no such operator: {operator}")
 
 

@@ -6,6 +6,7 @@ Out: `row_to_json` over exact expressions: what a JSON number cannot hold leaves
 """
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,13 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import UserDefinedType
 
 from schema_mcp.dialects.base import MAX_EXACT_INTEGER, Value
+from schema_mcp.dialects.postgresql.times import whole_time
 from schema_mcp.schema.types import SqlType, TypeKind
+
+#: Types that keep only so many bytes of a text that is cast to them (manual 8.3, table 8.5).
+_CUT_BY_CAST = {'"char"': 1, "name": 63}
+#: How a "char" beyond ASCII is written.
+_OCTAL = re.compile(r"\\[0-3][0-7]{2}")
 
 
 class NativeType(UserDefinedType[Any]):
@@ -91,16 +98,21 @@ def encode(type_: SqlType, value: Value) -> str:
             return str(value)
         case TypeKind.FLOAT:
             return repr(value)
+        case TypeKind.DATE | TypeKind.TIME | TypeKind.TIMESTAMP:
+            return checked_text(whole_time(type_, value))
         case _:
-            return checked_text(value if isinstance(value, str) else str(value))
+            return _unchanged(type_, checked_text(value) if isinstance(value, str) else format(value, "f"))
 
 
 def json_text(value: Any) -> str:
-    """`value` as JSON text; integers of any size, which orjson refuses beyond 64 bits."""
+    """`value` as JSON text. Raises: ValueError for NaN and infinity, which are no JSON numbers."""
     try:
-        return orjson.dumps(value).decode()
-    except TypeError:
-        return json.dumps(value, ensure_ascii=True, allow_nan=False)
+        text = orjson.dumps(value).decode()
+    except TypeError:  # an integer beyond 64 bits, or half a surrogate pair
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    if "null" in text:  # orjson writes it for NaN and infinity too, without a word
+        json.dumps(value, allow_nan=False)
+    return text
 
 
 def checked_text(text: str) -> str:
@@ -111,6 +123,14 @@ def checked_text(text: str) -> str:
         text.encode()
     except UnicodeEncodeError:
         raise ValueError("it holds a lone surrogate, which is no Unicode text") from None
+    return text
+
+
+def _unchanged(type_: SqlType, text: str) -> str:
+    """`text` itself. Raises: ValueError if a cast to the type would cut it without an error."""
+    max_bytes = _CUT_BY_CAST.get(type_.cast)
+    if max_bytes is not None and len(text.encode()) > max_bytes and not (max_bytes == 1 and _OCTAL.fullmatch(text)):
+        raise ValueError(f"the type holds at most {max_bytes} byte{'s' if max_bytes > 1 else ''}")
     return text
 
 
@@ -125,6 +145,11 @@ def exact(column: sa.ColumnElement[Any], type_: SqlType) -> sa.ColumnElement[Any
         case TypeKind.INTEGER if type_.precision == 64:
             big = sa.or_(column > _LIMIT, column < -_LIMIT)
             return sa.case((big, sa.func.to_json(sa.cast(column, sa.Text()))), else_=sa.func.to_json(column))
+        case TypeKind.FLOAT:
+            # JSON readers take -0 for the integer 0 and -0.0 for what it is.
+            negative_zero = sa.and_(column == _ZERO, sa.cast(column, sa.Text()) == sa.literal_column("'-0'"))
+            signed = sa.cast(sa.literal_column("'-0.0'"), NativeType("json"))
+            return sa.case((negative_zero, signed), else_=sa.func.to_json(column))
         case TypeKind.NUMERIC | TypeKind.OTHER:
             return sa.cast(column, sa.Text())
         case TypeKind.BYTES:
@@ -138,6 +163,10 @@ def exact(column: sa.ColumnElement[Any], type_: SqlType) -> sa.ColumnElement[Any
 
 
 _LIMIT = sa.literal_column(str(MAX_EXACT_INTEGER), sa.BigInteger())
+_ZERO = sa.literal_column("0", sa.Integer())
+#: Each -0 that is a whole element of a JSON array of numbers.
+_NEGATIVE_ZEROS: sa.ColumnElement[Any] = sa.literal_column(r"'(?<=[[,])-0(?=[],])'")
+_ALL: sa.ColumnElement[Any] = sa.literal_column("'g'")
 
 
 def _exact_array(column: sa.ColumnElement[Any], item: SqlType) -> sa.ColumnElement[Any]:
@@ -151,8 +180,14 @@ def _exact_array(column: sa.ColumnElement[Any], item: SqlType) -> sa.ColumnEleme
     elements: sa.ColumnElement[Any]
     match item.kind:
         case TypeKind.INTEGER if item.precision == 64:
-            big = sa.or_(sa.func.any(column) > _LIMIT, sa.func.any(column) < -_LIMIT)
+            big = sa.or_(sa.any_(column) > _LIMIT, sa.any_(column) < -_LIMIT)  # SQLAlchemy puts ANY on the right
             elements = sa.case((big, elements_as_text), else_=sa.func.to_json(column))
+        case TypeKind.FLOAT:
+            signed = sa.func.regexp_replace(
+                sa.cast(sa.func.to_json(column), sa.Text()), _NEGATIVE_ZEROS, sa.literal_column("'-0.0'"), _ALL
+            )
+            has_zero = sa.any_(column) == _ZERO
+            elements = sa.case((has_zero, sa.cast(signed, NativeType("json"))), else_=sa.func.to_json(column))
         case TypeKind.NUMERIC | TypeKind.OTHER:
             elements = elements_as_text
         case TypeKind.BYTES:
@@ -178,4 +213,5 @@ def _array_literal(type_: SqlType, values: Sequence[Value]) -> str:
         else:
             text = encode(type_.item, value).replace("\\", "\\\\").replace('"', '\\"')
             parts.append(f'"{text}"')
-    return "{" + ",".join(parts) + "}"
+    # The only type with another delimiter (manual 8.15.2).
+    return "{" + (";" if type_.item.cast == "box" else ",").join(parts) + "}"

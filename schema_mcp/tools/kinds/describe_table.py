@@ -6,12 +6,11 @@ from typing import Any
 import orjson
 
 from schema_mcp.caller import Caller
-from schema_mcp.schema.model import Column, ForeignKey, Generated, Table
+from schema_mcp.schema.model import Column, ForeignKey, Generated
 from schema_mcp.tools.arguments import refuse_unknown
 from schema_mcp.tools.base import Action, AnswerPlan, JsonSchema
 from schema_mcp.tools.filters import operators_of
 from schema_mcp.tools.json_schema import quoted
-from schema_mcp.tools.naming import display_name
 from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.view import CatalogView
 
@@ -55,7 +54,7 @@ def _describe(view: CatalogView, target: Target) -> dict[str, Any]:
         "primary_key": _keys(target, table.primary_key.columns) if table.primary_key else None,
         "unique_keys": [_keys(target, key.columns) for key in table.uniques],
         "references": [_reference(view, target, key) for key in table.foreign_keys],
-        "referenced_by": _referenced_by(view, table),
+        "referenced_by": _referenced_by(view, target),
         "checks": [{"name": check.name, "expression": quoted(check.expression, MAX_TEXT)} for check in table.checks],
         "schema_version": view.generation,
     }
@@ -99,19 +98,19 @@ def _reference(view: CatalogView, target: Target, key: ForeignKey) -> dict[str, 
     other = view.targets.get(key.target)
     return {
         "columns": _keys(target, key.columns),
-        "table": other.display if other else display_name(key.target, target.table.name.schema),
+        "table": other.display if other else target.shown(key.target),
         "table_columns": _keys(other, key.target_columns) if other else list(key.target_columns),
     }
 
 
-def _referenced_by(view: CatalogView, table: Table) -> list[dict[str, Any]]:
+def _referenced_by(view: CatalogView, target: Target) -> list[dict[str, Any]]:
     return [
         {
             "table": other.display,
             "columns": _keys(other, key.columns),
-            "to": list(key.target_columns),
+            "to": _keys(target, key.target_columns),
         }
         for other in view.targets.values()
         for key in other.table.foreign_keys
-        if key.target == table.name
+        if key.target == target.table.name
     ]

@@ -1,0 +1,187 @@
+"""`describe_table` and `list_tables`: what there is now, in whole, and only what the role may see."""
+
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+
+from schema_mcp.tools.filters import COMPARISONS, NULLS, PATTERNS, SETS
+from tests.conftest import Place
+from tests.peers import inside
+
+pytest_plugins = "tests.standing"
+
+ORDERED = [*COMPARISONS, *SETS, *NULLS]
+TEXTUAL = [*ORDERED, *PATTERNS]
+
+SHOP = {
+    "postgresql": """
+        CREATE TYPE goods_size AS ENUM ('s', 'm');
+        CREATE DOMAIN goods_code AS varchar(3);
+        CREATE TABLE shops (id integer PRIMARY KEY, "the name" text);
+        CREATE TABLE goods (
+            id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            shop integer NOT NULL REFERENCES shops,
+            code goods_code,
+            size goods_size DEFAULT 's',
+            price numeric(8,2) NOT NULL CONSTRAINT positive CHECK (price > 0),
+            sold boolean,
+            UNIQUE (shop, code)
+        );
+        COMMENT ON TABLE goods IS 'what is "sold"';
+        COMMENT ON COLUMN goods.price IS E'in euro\\nper piece';
+        CREATE VIEW sold AS SELECT DISTINCT code FROM goods WHERE sold
+    """,
+    "sqlite": """
+        CREATE TABLE shops (id integer PRIMARY KEY, "the name" text);
+        CREATE TABLE goods (
+            id integer PRIMARY KEY,
+            shop integer NOT NULL REFERENCES shops,
+            code varchar(3),
+            size text DEFAULT 's',
+            price numeric(8,2) NOT NULL CONSTRAINT positive CHECK (price > 0),
+            sold boolean,
+            UNIQUE (shop, code)
+        );
+        CREATE VIEW sold AS SELECT DISTINCT code FROM goods WHERE sold
+    """,
+}
+
+
+def column(name: str, type_: str, operators: list[str], **more: Any) -> dict[str, Any]:
+    return {"name": name, "type": type_, "nullable": True, "operators": operators, "insert": "optional", **more}
+
+
+GOODS = {
+    "postgresql": [
+        column("id", "integer", ORDERED, nullable=False, insert="no", generated="identity always"),
+        column("shop", "integer", ORDERED, nullable=False, insert="required"),
+        column("code", "public.goods_code", TEXTUAL, domain="public.goods_code"),
+        column("size", "public.goods_size", TEXTUAL, values=["s", "m"], default="\"'s'::public.goods_size\""),
+        column("price", "numeric(8,2)", ORDERED, nullable=False, insert="required", comment='"in euro per piece"'),
+        column("sold", "boolean", ["eq", "ne", "in", "not_in", *NULLS]),
+    ],
+    "sqlite": [
+        column("id", "INTEGER", ORDERED, nullable=False, generated="identity by default"),
+        column("shop", "INTEGER", ORDERED, nullable=False, insert="required"),
+        column("code", "varchar(3)", TEXTUAL),
+        column("size", "TEXT", TEXTUAL, default="\"'s'\""),
+        column("price", "numeric(8,2)", ORDERED, nullable=False, insert="required"),
+        column("sold", "boolean", ["eq", "ne", "in", "not_in", *NULLS]),
+    ],
+}
+
+
+#: What only PostgreSQL has or prints so.
+SCHEMA = {"postgresql": "public", "sqlite": "main"}
+COMMENT = {"postgresql": "\"what is 'sold'\"", "sqlite": None}
+CHECK = {"postgresql": '"(price > (0)::numeric)"', "sqlite": '"price > 0"'}
+
+
+@pytest.fixture(scope="module")
+def shop(shared: Place) -> Place:
+    for statement in SHOP[shared.product].split(";"):
+        shared.execute(statement)
+    return shared
+
+
+SHOWN = ["goods", "shops", "sold"]
+
+
+async def test_a_table_is_described_in_whole(shop: Place) -> None:
+    async with inside(shop.url, database__include=SHOWN) as program:
+        described = await program.peer.call("describe_table", {"table": "goods"})
+        assert described.pop("schema_version") == program.app.registry.current.generation
+        assert described == {
+            "table": "goods",
+            "schema": SCHEMA[shop.product],
+            "kind": "table",
+            "comment": COMMENT[shop.product],
+            "tools": ["query_goods", "insert_goods"],
+            "columns": GOODS[shop.product],
+            "primary_key": ["id"],
+            "unique_keys": [["shop", "code"]],
+            "references": [{"columns": ["shop"], "table": "shops", "table_columns": ["id"]}],
+            "referenced_by": [],
+            "checks": [{"name": "positive", "expression": CHECK[shop.product]}],
+        }
+        shops = await program.peer.call("describe_table", {"table": "shops"})
+        assert shops["referenced_by"] == [{"table": "goods", "columns": ["shop"], "to": ["id"]}]
+        native = "text" if shop.product == "postgresql" else "TEXT"
+        assert shops["columns"][1] == column("the_name_ecdc2e79", native, TEXTUAL, real_name="the name")
+        assert (shops["primary_key"], shops["unique_keys"], shops["references"], shops["checks"]) == (
+            ["id"],
+            [],
+            [],
+            [],
+        )
+
+
+async def test_the_tables_are_listed_and_found(shop: Place) -> None:
+    comment = {"comment": COMMENT[shop.product]} if COMMENT[shop.product] else {}
+    goods: dict[str, Any] = {"table": "goods", "kind": "table", **comment, "tools": ["query_goods", "insert_goods"]}
+    shops: dict[str, Any] = {"table": "shops", "kind": "table", "tools": ["query_shops", "insert_shops"]}
+    sold: dict[str, Any] = {"table": "sold", "kind": "view", "tools": ["query_sold"]}
+    cases: list[tuple[dict[str, Any], list[Any]]] = [
+        ({}, [goods, shops, sold]),
+        ({"search": "SOLD"}, [goods, sold] if comment else [sold]),
+        ({"search": "op"}, [shops]),
+        ({"search": "%"}, []),
+        ({"schema": SCHEMA[shop.product]}, [goods, shops, sold]),
+        ({"schema": "nowhere"}, []),
+    ]
+    wrong: list[tuple[str, dict[str, Any], str]] = [
+        ("list_tables", {"serach": "x"}, "unknown_argument"),
+        ("list_tables", {"search": 5}, "invalid_argument"),
+        ("list_tables", {"limit": 0}, "invalid_argument"),
+        ("describe_table", {}, "missing_argument"),
+        ("describe_table", {"table": "good"}, "unknown_table"),
+        ("describe_table", {"table": "goods", "schema": "x"}, "unknown_argument"),
+        ("refresh_schema", {"now": True}, "unknown_argument"),
+    ]
+    async with inside(shop.url, database__include=SHOWN) as program:
+        for arguments, expected in cases:
+            answer = await program.peer.call("list_tables", arguments)
+            assert answer.pop("schema_version") == program.app.registry.current.generation
+            page = {"tables": expected, "row_count": len(expected), "truncated": False, "next_cursor": None}
+            assert answer == page, arguments
+        for tool, arguments, code in wrong:
+            assert (await program.peer.error(tool, arguments))["code"] == code, arguments
+
+
+async def test_what_the_role_may_not_read_is_not_there(shared_postgresql: Place) -> None:
+    role = f"reader_{uuid4().hex}"
+    shared_postgresql.execute(
+        f"CREATE ROLE {role} LOGIN PASSWORD 'secret'; CREATE TABLE payroll (name text, salary integer, bonus integer); "
+        f"INSERT INTO payroll VALUES ('a', 1, 2), ('b', 3, 4); CREATE TABLE vault (id integer); "
+        f"GRANT SELECT (name), INSERT (name, salary) ON payroll TO {role}"
+    )
+    try:
+        address = urlsplit(shared_postgresql.url)
+        url = address._replace(netloc=f"{role}:secret@{address.netloc.rpartition('@')[2]}").geturl()
+        async with inside(url) as program:
+            peer = program.peer
+            assert [table["table"] for table in (await peer.call("list_tables"))["tables"]] == ["payroll"]
+            described = await peer.call("describe_table", {"table": "payroll"})
+            assert described["columns"] == [
+                column("name", "text", TEXTUAL),
+                {"name": "salary", "type": "integer", "nullable": True, "readable": False, "insert": "optional"},
+            ]
+            assert await peer.rows("query_payroll", {"order_by": ["name desc"]}) == [{"name": "b"}, {"name": "a"}]
+            for arguments in (
+                {"columns": ["salary"]},
+                {"where": {"salary": 1}},
+                {"filters": [{"column": "bonus", "op": "not_null"}]},
+                {"order_by": ["salary"]},
+            ):
+                error = await peer.error("query_payroll", arguments)
+                assert (error["code"], error["hint"]) == ("unknown_column", "Columns: name.")
+            # Without the right to the whole table there is nothing that tells its rows apart.
+            page = await peer.call("query_payroll", {"limit": 1})
+            assert (page["truncated"], page["next_cursor"], "hint" in page) == (True, None, True)
+            assert await peer.call("insert_payroll", {"rows": [{"name": "c", "salary": 5}]})
+            assert (await peer.error("insert_payroll", {"rows": [{"bonus": 5}]}))["code"] == "invalid_argument"
+            assert (await peer.error("query_rows", {"table": "vault"}))["code"] == "unknown_table"
+    finally:
+        shared_postgresql.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
