@@ -1,8 +1,7 @@
 """A TCP proxy that a test puts between the program and PostgreSQL, to lose what a network can lose.
 
 It passes everything on until told otherwise. `stall`: nothing moves and nothing is closed. `reset`: every connection
-breaks. `lose_request`: what that pattern is in does not arrive, and its connection breaks. `lose_reply`: it arrives,
-and the connection breaks when the server has answered.
+breaks. `lose`: what a pattern is in does not arrive, or the server's answer to it does not, and its connection breaks.
 """
 
 import asyncio
@@ -12,7 +11,7 @@ from urllib.parse import urlsplit
 
 
 class Proxy:
-    """`url` leads through here. `lost`: how many connections a pattern has broken."""
+    """`url` leads through here. `lost`: how many connections `lose` has broken."""
 
     def __init__(self, url: str) -> None:
         self._target = urlsplit(url)
@@ -20,8 +19,9 @@ class Proxy:
         self._moving = asyncio.Event()
         self._moving.set()
         self.url = ""
-        self.lose_request: bytes | None = None
-        self.lose_reply: bytes | None = None
+        self._pattern = b""
+        self._reply = False
+        self._times = 0
         self.lost = 0
 
     def listens_on(self, port: int) -> None:
@@ -42,6 +42,10 @@ class Proxy:
         for writer in self._writers:
             writer.transport.abort()
 
+    def lose(self, pattern: bytes, *, reply: bool = False, times: int = 1) -> None:
+        """Loses the next `times` requests with the pattern, or only the replies to them."""
+        self._pattern, self._reply, self._times = pattern, reply, times
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, until either side ends it."""
         self._writers.add(writer)
@@ -50,7 +54,7 @@ class Proxy:
             with suppress(OSError):
                 onward_reader, onward = await asyncio.open_connection(self._target.hostname, self._target.port)
                 self._writers.add(onward)
-                asked = asyncio.Event()  # what `lose_reply` waits for was passed on
+                asked = asyncio.Event()  # something was passed on whose reply is to be lost
                 tasks.append(asyncio.create_task(self._pass_requests(reader, onward, asked)))
                 tasks.append(asyncio.create_task(self._pass_replies(onward_reader, writer, asked)))
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -68,10 +72,11 @@ class Proxy:
         with suppress(OSError):
             while data := await reader.read(65536):
                 await self._moving.wait()
-                if self.lose_request is not None and self.lose_request in data:
+                if self._times and self._pattern in data:
+                    self._times -= 1
                     self.lost += 1
-                    return
-                if self.lose_reply is not None and self.lose_reply in data:
+                    if not self._reply:
+                        return
                     asked.set()
                 onward.write(data)
 
@@ -82,7 +87,6 @@ class Proxy:
             while data := await reader.read(65536):
                 await self._moving.wait()
                 if asked.is_set():
-                    self.lost += 1
                     return
                 writer.write(data)
 

@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import sqlalchemy as sa
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
 from schema_mcp.dialects.base import Connection, Dialect, SessionLimits
 from schema_mcp.errors import ErrorCode, Unavailable
 
 #: How long closing connections may take; a dead network must not hold up anybody.
-CLOSE_TIMEOUT_S = 2.0
+CLOSE_TIMEOUT_S = 0.5
+
+#: Where a pooled connection keeps the generation that it was opened in.
+_GENERATION = "schema_mcp.generation"
 
 
 class Database:
@@ -26,50 +29,70 @@ class Database:
         self.dialect = dialect
         self.acquire_timeout_s = acquire_timeout_s
         target, options = dialect.engine_options(url, session)
-        self._engine: AsyncEngine = create_async_engine(
+        self._pooled: AsyncEngine = create_async_engine(
             target,
             pool_size=size,
             max_overflow=0,
             pool_timeout=acquire_timeout_s,
             pool_reset_on_return=None,
             pool_use_lifo=True,
+            poolclass=AsyncAdaptedQueuePool,
             **options,
         )
         self._single: AsyncEngine = create_async_engine(
             target, poolclass=NullPool, pool_reset_on_return=None, **options
         )
+        self._generation = 0
+
+    @property
+    def in_use(self) -> int:
+        """How many pooled connections calls hold."""
+        pool = self._pooled.pool
+        assert isinstance(pool, AsyncAdaptedQueuePool)
+        return pool.checkedout()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A pooled driver connection. One on which an exception passes is thrown away unless it is usable.
+        """A pooled driver connection, thrown away if an exception leaves the block.
 
         Raises: Unavailable (`busy`) when none is free in time; whatever the driver raises on connecting.
         """
-        async with _closing(await self._checkout()) as checked_out:
-            yield (await checked_out.get_raw_connection()).driver_connection
+        connection = await self._checkout()
+        try:
+            yield (await connection.get_raw_connection()).driver_connection
+        except BaseException:
+            await _discard(connection)
+            raise
+        await connection.close()
 
     @asynccontextmanager
     async def single(self) -> AsyncIterator[Connection]:
-        """A connection outside the pool, closed at the end."""
-        async with _closing(await self._single.connect()) as connection:
-            yield (await connection.get_raw_connection()).driver_connection
-
-    async def renew(self) -> None:
-        """Drops the idle connections: they lead to a server or a file that is gone. Bounded."""
+        """A connection outside the pool, closed at the end. Raises: whatever the driver raises on connecting."""
+        connection = await self._single.connect()
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._engine.dispose()
-        except TimeoutError:
-            await self._engine.dispose(close=False)
+            yield (await connection.get_raw_connection()).driver_connection
+        finally:
+            await _discard(connection)
+
+    def renew(self) -> None:
+        """The connections of now lead to a server or a file that is gone: none is handed out again.
+
+        An idle one is closed when its turn comes, one in use goes on with what it does.
+        """
+        self._generation += 1
 
     async def close(self) -> None:
-        """Closes everything. Bounded."""
-        await self.renew()
+        """Closes everything that is idle. Bounded."""
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._pooled.dispose()
+        except TimeoutError:
+            await self._pooled.dispose(close=False)
 
     async def _checkout(self) -> AsyncConnection:
         while True:
             try:
-                connection = await self._engine.connect()
+                connection = await self._pooled.connect()
             except PoolTimeoutError as full:
                 raise Unavailable(
                     ErrorCode.BUSY,
@@ -77,32 +100,28 @@ class Database:
                     "Many calls are running: try again in a moment, or send fewer at once.",
                 ) from full
             try:
-                driver = (await connection.get_raw_connection()).driver_connection
-                if not getattr(driver, "is_closed", lambda: False)():
+                raw = await connection.get_raw_connection()
+                generation = raw.info.setdefault(_GENERATION, self._generation)
+                if generation == self._generation and not _is_closed(raw.driver_connection):
                     return connection
-                await connection.invalidate()
-                await connection.close()
             except BaseException:
-                await connection.close()
+                await _discard(connection)
                 raise
+            await _discard(connection)
 
 
-@asynccontextmanager
-async def _closing(connection: AsyncConnection) -> AsyncIterator[AsyncConnection]:
-    try:
-        yield connection
-    except BaseException:
-        await _discard(connection)
-        raise
-    else:
-        await connection.close()
+def _is_closed(driver: Connection) -> bool:
+    """Whether the driver already knows, for asyncpg by the peer's hanging up."""
+    closed: bool = driver.is_closed()
+    return closed
 
 
 async def _discard(connection: AsyncConnection) -> None:
-    """Throws a connection away whose state is unknown, without waiting for a dead peer."""
-    try:
+    """Throws a connection away whose state is unknown. Bounded, and cancelled it is thrown away too."""
+    with suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            driver = (await connection.get_raw_connection()).driver_connection
+            if (abort := getattr(driver, "terminate", None)) is not None:
+                abort()  # asyncpg's would wait for a dead peer to say good-bye
             await connection.invalidate()
             await connection.close()
-    except TimeoutError:
-        return

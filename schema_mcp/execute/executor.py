@@ -18,10 +18,11 @@ from schema_mcp.schema.model import Table
 from schema_mcp.tools.base import Result, StatementPlan
 
 #: How long stopping a statement and rolling back may take after a cancel, before the connection is given up.
-STOP_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 2.0
 
-#: SQLSTATE of "cached plan must not change result type": the schema changed under a prepared statement.
-_CACHED_PLAN = "0A000"
+#: The schema changed under a prepared statement: PostgreSQL's "cached plan must not change result type", and what a
+#: driver finds out by itself. The statement may well fit the new schema.
+_CACHED_PLAN = ("0A000", None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,34 +56,36 @@ class Executor:
                 raise
             if progress.committing:
                 raise _unknown(table) from None
-            raise _too_long("call", self.limits.call_timeout_s) from None
+            raise _too_long("call", self.limits.call_timeout_s, retryable=True) from None
 
     async def _attempts(self, plan: StatementPlan, table: Table, generation: int, progress: "_Progress") -> Result:
         for last in (False, True):
             try:
                 return await self._attempt(plan, table, generation, progress)
             except OutcomeUnknown:
-                await self.database.renew()
+                self.database.renew()
                 raise
             except StaleSchema as stale:
-                if last or stale.sqlstate != _CACHED_PLAN:
+                if last or stale.sqlstate not in _CACHED_PLAN:
                     self.on_stale()
                     raise
             except CallError as failure:
                 if failure.code is not ErrorCode.DATABASE_UNAVAILABLE:
                     raise
-                await self.database.renew()
-                if last:
+                self.database.renew()
+                if last or not progress.connected:
                     raise
         raise AssertionError("unreachable")
 
     async def _attempt(self, plan: StatementPlan, table: Table, generation: int, progress: "_Progress") -> Result:
         """One try. Every failure before COMMIT is sent leaves nothing written."""
+        progress.connected = False
         collected = _Rows(plan.limit, self.limits.max_bytes)
-        refused: CallError | None = None
+        ended: BaseException | None = None
         try:
             async with self.database.connection() as connection:
-                refused = await self._transact(connection, plan, table, collected, progress)
+                progress.connected = True
+                ended = await self._transact(connection, plan, table, collected, progress)
         except (CallError, asyncio.CancelledError):
             raise
         except BaseException as error:
@@ -92,18 +95,20 @@ class Executor:
             if translated is None:
                 raise
             raise translated from error
-        if refused is not None:
-            raise refused
+        if ended is not None:
+            raise ended
         return collected.result(generation)
 
     async def _transact(
         self, connection: Connection, plan: StatementPlan, table: Table, collected: "_Rows", progress: "_Progress"
-    ) -> CallError | None:
-        """Runs the plan on a connection. A refusal that leaves the connection usable is returned, others are raised."""
+    ) -> BaseException | None:
+        """Runs the plan. What ends it early is returned if it leaves the connection usable, else raised."""
         dialect = self.database.dialect
+        begun = False
         try:
             if plan.writes:
                 await connection.execute(dialect.begin_write)
+                begun = True
             for statement in plan.statements:
                 await self._run(connection, statement, collected)
             if plan.writes:
@@ -111,16 +116,18 @@ class Executor:
                 await connection.execute("COMMIT")
                 progress.committing = False
         except BaseException as error:
-            translated = dialect.translate(error, table)
-            lost = translated is None or translated.code is ErrorCode.DATABASE_UNAVAILABLE
-            if (lost and progress.committing) or isinstance(error, GeneratorExit):
+            refused = dialect.translate(error, table)
+            if refused is not None and refused.code is not ErrorCode.DATABASE_UNAVAILABLE:
+                progress.committing = False  # the database has answered, and it was not yes
+            if progress.committing:
                 raise
-            progress.committing = False
-            clean = await _roll_back(connection) if plan.writes or lost else True
-            if translated is None or lost or not clean:
+            # After a cancel also where nothing was begun: the driver may still be stopping the statement.
+            if (begun or refused is None) and not await _roll_back(connection):
                 raise
-            translated.__cause__ = error
-            return translated
+            if refused is None:
+                return error
+            refused.__cause__ = error
+            return refused
         return None
 
     async def _run(self, connection: Connection, statement: Statement, collected: "_Rows") -> None:
@@ -138,13 +145,14 @@ class Executor:
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise _too_long("statement", limit_s or 0) from None
+            raise _too_long("statement", limit_s or 0, retryable=False) from None
 
 
 @dataclass(slots=True)
 class _Progress:
-    """How far an attempt got. `committing`: COMMIT may have reached the database."""
+    """How far an attempt got. `connected`: it had a connection. `committing`: COMMIT may have reached the database."""
 
+    connected: bool = False
     committing: bool = False
 
 
@@ -207,7 +215,7 @@ def _cut(json: bytes, max_bytes: int) -> tuple[bytes, tuple[str, ...]]:
 
 
 async def _roll_back(connection: Connection) -> bool:
-    """Ends the open transaction. False: the connection is lost, and with it the transaction."""
+    """Ends the transaction, if one is open. False: the connection cannot be used, and with it the transaction ends."""
     try:
         async with asyncio.timeout(STOP_TIMEOUT_S):
             await connection.execute("ROLLBACK")
@@ -216,12 +224,12 @@ async def _roll_back(connection: Connection) -> bool:
     return True
 
 
-def _too_long(what: str, limit_s: float) -> LimitReached:
+def _too_long(what: str, limit_s: float, *, retryable: bool) -> LimitReached:
     return LimitReached(
         ErrorCode.TIMEOUT,
         f"the {what} took longer than {limit_s:g} s and was stopped",
         "Nothing was written. Narrow the filters, order by an indexed column, or ask for fewer rows.",
-        retryable=True,
+        retryable=retryable,
     )
 
 

@@ -2,8 +2,8 @@
 
     name -> current catalog -> policy -> kind plans -> executor runs | watcher refreshes | the answer is known
 
-A call keeps the catalog it began with. A name or table that the catalog does not know is looked up once more after a
-look at the database: it may have been created a moment ago.
+A call keeps the catalog it began with. Where it does not fit that catalog, or the catalog does not fit the database,
+it is tried once more after a look at the database, if that found a newer schema: what is valid today runs.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Any
 from schema_mcp.caller import Caller
 from schema_mcp.catalog.build import Catalog
 from schema_mcp.catalog.registry import Registry
-from schema_mcp.errors import CallError, ErrorCode, InvalidArgument, StaleSchema, Unavailable
+from schema_mcp.errors import CallError, ErrorCode, StaleSchema, Unavailable
 from schema_mcp.execute.executor import Executor
 from schema_mcp.observe.events import CallFinished, Observe
 from schema_mcp.server.results import error_answer
@@ -93,13 +93,16 @@ class CatalogToolService:
             catalog = await self._first_catalog(name)
         try:
             return await self._call_in(catalog, name, arguments, caller)
-        except (UnknownToolError, InvalidArgument, StaleSchema) as error:
-            if isinstance(error, StaleSchema | InvalidArgument) and error.code not in _MAY_BE_STALE:
+        except (UnknownToolError, CallError) as error:
+            if isinstance(error, CallError) and error.code not in _MAY_BE_STALE:
                 raise
             await self._look()
-            if self._registry.current is catalog:
+            now = self._registry.current
+            if now is catalog:
                 raise
-            return await self._call_in(self._registry.current, name, arguments, caller)
+            if name in catalog.table_tools and name not in now.table_tools:
+                raise _gone(catalog.table_tools[name][1].display) from error
+        return await self._call_in(now, name, arguments, caller)
 
     async def _call_in(
         self, catalog: Catalog, name: str, arguments: Mapping[str, Any], caller: Caller
@@ -140,24 +143,8 @@ class CatalogToolService:
     ) -> tuple[bytes, int]:
         catalog.policy.check(tool.action, target.table)
         plan = tool.plan(target, arguments, caller)
-        try:
-            result = await self._executors[plan.source].run(plan, target.table, catalog.generation)
-        except StaleSchema as stale:
-            raise await self._explain(stale, target) from stale
+        result = await self._executors[plan.source].run(plan, target.table, catalog.generation)
         return plan.answer(result), result.affected
-
-    async def _explain(self, stale: StaleSchema, target: Target) -> CallError:
-        """What the database no longer knows, with the table as it is now."""
-        await self._look()
-        now = self._registry.current.targets.get(target.table.name)
-        if now is None:
-            return StaleSchema(
-                f"table '{target.display}' is no longer there",
-                "It was dropped, renamed or is no longer permitted. list_tables tells the tables there are now.",
-                sqlstate=stale.sqlstate,
-                details={"table": target.display, "columns": []},
-            )
-        return now.stale(f"{stale.message}; nothing was written") if now is not target else stale
 
     async def _first_look(self) -> None:
         try:
@@ -199,5 +186,22 @@ class CatalogToolService:
             ) from None
 
 
-#: Codes of calls that may be right for a schema newer than the catalog.
-_MAY_BE_STALE = frozenset({ErrorCode.UNKNOWN_TABLE, ErrorCode.UNKNOWN_COLUMN})
+#: Codes of calls that may be right for a schema newer than the catalog. None of them has written anything.
+_MAY_BE_STALE = frozenset(
+    {
+        ErrorCode.STALE_SCHEMA,
+        ErrorCode.UNKNOWN_TABLE,
+        ErrorCode.UNKNOWN_COLUMN,
+        ErrorCode.INVALID_OPERATOR,
+        ErrorCode.INVALID_VALUE,
+        ErrorCode.MISSING_VALUE,
+    }
+)
+
+
+def _gone(table: str) -> StaleSchema:
+    return StaleSchema(
+        f"table '{table}' is no longer there",
+        "It was dropped, renamed or is no longer permitted. list_tables tells the tables there are now.",
+        details={"table": table, "columns": []},
+    )

@@ -3,7 +3,8 @@
 In this order, for each source: (1) wait for the timer or for somebody who asks; (2) the gate, one cheap statement, says
 whether anything can have changed; (3) read the schema, wait until `debounce_s` has passed since the gate opened, and
 accept the reading only if the gate has not moved meanwhile or a second reading is equal (catalog reads tear under DDL,
-even in one snapshot); (4) build the next catalog and swap it in. A failed read keeps the last good one and backs off.
+even in one snapshot); (4) build the next catalog and swap it in. Whatever fails, the last good one stays, and the next
+try comes later and later.
 
 It does not know who is told of a new catalog: the registry's subscribers are.
 """
@@ -11,8 +12,9 @@ It does not know who is told of a new catalog: the registry's subscribers are.
 import asyncio
 import random
 import time
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
 from schema_mcp.catalog.build import BuildSettings, build
@@ -20,36 +22,57 @@ from schema_mcp.catalog.registry import Registry
 from schema_mcp.dialects.base import Connection, Gate, Reading
 from schema_mcp.errors import CallError, CatalogReadError, ErrorCode
 from schema_mcp.execute.engines import Database
-from schema_mcp.observe.events import CatalogRead, CatalogReadFailed, CatalogReplaced, Observe, ReadingPostponed
+from schema_mcp.observe.events import (
+    CatalogRead,
+    CatalogReadFailed,
+    CatalogReplaced,
+    InternalFailure,
+    Observe,
+    ReadingPostponed,
+)
 from schema_mcp.schema.diff import SchemaDiff, diff
-from schema_mcp.schema.model import Schema
+from schema_mcp.schema.model import Schema, Table, TableName
 from schema_mcp.schema.select import Selection
 from schema_mcp.tools.base import RefreshOutcome
+from schema_mcp.tools.naming import display_name
 
 #: A whole look at one source: connecting, two readings, and the wait between them.
 LOOK_TIMEOUT_S = 120.0
 #: Readings in one look before "the schema never stands still" is given as the reason of failure.
 MAX_READINGS = 5
-#: Longest wait between two tries when the database cannot be reached, and when it can but the reading fails.
-MAX_RECONNECT_WAIT_S = 2.0
-MAX_BACKOFF_S = 30.0
-#: More tables than this are built in a thread, so that the event loop goes on answering.
+#: Longest wait between two tries: for what passes by itself (the database is away, the schema never stands still), and
+#: for what somebody has to put right.
+FIRST_SHORT_WAIT_S = 0.1
+MAX_SHORT_WAIT_S = 2.0
+MAX_LONG_WAIT_S = 30.0
+#: More tables than this are compared or built in a thread, so that the event loop goes on answering: comparing a table
+#: takes some 0.01 ms, building its tools 0.1 ms.
+COMPARE_INLINE_TABLES = 500
 BUILD_INLINE_TABLES = 50
 
 
 @dataclass(slots=True)
 class _Source:
-    """What the watcher remembers of one database."""
+    """What the watcher remembers of one database. `schema` is in the current catalog; `gate` was true of it."""
 
     database: Database
     connection: Connection | None = None
     resources: AsyncExitStack = field(default_factory=AsyncExitStack)
     gate: Gate | None = None
     schema: Schema | None = None
-    postponed: bool = False
+    postponed: frozenset[TableName] = frozenset()
     failures: int = 0
     try_again_at: float = 0.0
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An accepted reading, and what it changes against the current catalog."""
+
+    source: _Source
+    reading: Reading
+    change: SchemaDiff
 
 
 class Watcher:
@@ -123,68 +146,70 @@ class Watcher:
 
     async def _wait(self) -> None:
         try:
-            async with asyncio.timeout(2 * self.interval_s):
+            async with asyncio.timeout(self._longest_wait_s()):
                 await self._wake.wait()
         except TimeoutError:
             return
         finally:
             self._wake.clear()
 
-    async def _cycle(self) -> None:
-        forced, self._forced = self._forced, []
-        looks, self._looks = self._looks, []
-        changes: list[SchemaDiff] = []
-        for name, source in self._sources.items():
-            if forced or time.monotonic() >= source.try_again_at:
-                change = await self._look_at(name, source, force=bool(forced))
-                if change is not None:
-                    changes.append(change)
-        if changes:
-            await self._replace(changes)
-        outcome = self._outcome(changes)
-        for future in (*forced, *looks):
-            if not future.done():
-                future.set_result(outcome)
+    def _longest_wait_s(self) -> float:
+        """Until the next try of a source that failed; else two intervals, should the timer ever fail to tick."""
+        now = time.monotonic()
+        tries = [source.try_again_at - now for source in self._sources.values() if source.error is not None]
+        return max(0.0, min([2 * self.interval_s, *tries]))
 
-    async def _look_at(self, name: str, source: _Source, *, force: bool) -> SchemaDiff | None:
-        """What changed; None if nothing did, or if it could not be read."""
+    async def _cycle(self) -> None:
+        forced, looks = len(self._forced), len(self._looks)
+        found: list[_Found] = []
+        for source in self._sources.values():
+            if forced or time.monotonic() >= source.try_again_at:
+                news = await self._look_at(source, force=bool(forced))
+                if news is not None:
+                    found.append(news)
+        outcome = self._outcome(await self._accept(found))
+        for queue, asked in ((self._forced, forced), (self._looks, looks)):
+            for future in queue[:asked]:
+                if not future.done():
+                    future.set_result(outcome)
+            del queue[:asked]
+
+    async def _look_at(self, source: _Source, *, force: bool) -> _Found | None:
+        """What was read; None if nothing can have changed, or if it could not be read."""
         started = time.monotonic()
         try:
-            async with asyncio.timeout(LOOK_TIMEOUT_S):
-                reading = await self._read(name, source, force=force)
+            async with asyncio.timeout(LOOK_TIMEOUT_S) as limit:
+                reading = await self._read(source, force=force)
+                change = await _diff(source.schema, reading.schema) if reading is not None else SchemaDiff()
         except Exception as error:  # noqa: BLE001 - the boundary of the watcher's task
             await _close(source)
-            self._failed(name, source, error)
+            self._failed(source, _TooLong(source.database.name) if limit.expired() else error)
             return None
-        source.failures, source.try_again_at, source.error = 0, 0.0, None
         if reading is None:
+            _succeeded(source)
             return None
-        source.gate, source.postponed = reading.gate, bool(reading.postponed)
-        change = diff(source.schema, reading.schema)
-        first = source.schema is None
-        source.schema = reading.schema
-        if reading.postponed:
+        if reading.postponed - source.postponed:
             tables = tuple(sorted(str(table) for table in reading.postponed))
-            self._observe(ReadingPostponed(source=name, tables=tables))
+            self._observe(ReadingPostponed(source=source.database.name, tables=tables))
         self._observe(
             CatalogRead(
-                source=name,
+                source=source.database.name,
                 tables=len(reading.schema.tables),
                 changed=bool(change),
                 duration_ms=(time.monotonic() - started) * 1000,
             )
         )
-        return change if change or first else None
+        return _Found(source, reading, change)
 
-    async def _read(self, name: str, source: _Source, *, force: bool) -> Reading | None:
+    async def _read(self, source: _Source, *, force: bool) -> Reading | None:
         """An accepted reading; None while the gate stands still."""
+        name, dialect = source.database.name, source.database.dialect
         connection = await _open(source)
-        dialect = source.database.dialect
         gate = await dialect.gate(connection)
         opened = time.monotonic()
         if source.gate is not None and gate.identity != source.gate.identity:
             await _close(source)
-            await source.database.renew()
+            source.database.renew()
             connection = await _open(source)
         elif gate == source.gate and not force and not source.postponed:
             return None
@@ -195,24 +220,52 @@ class Watcher:
             if await dialect.gate(connection) == reading.gate:
                 return reading
             again = await dialect.read(connection, name, self._selection, source.schema)
-            if again.schema == reading.schema:
+            if not await _diff(reading.schema, again.schema):
                 return again
             reading = again
-        raise CatalogReadError(f"the schema of '{name}' changed during each of {MAX_READINGS} readings")
+        raise _Unsettled(name)
 
-    def _failed(self, name: str, source: _Source, error: Exception) -> None:
+    async def _accept(self, found: Sequence[_Found]) -> Sequence[SchemaDiff]:
+        """Makes what was read part of the catalog; what that changes."""
+        changes = [news.change for news in found]
+        if any(changes) or any(news.source.schema is None for news in found):
+            try:
+                await self._replace({news.source.database.name: news.reading.schema for news in found}, changes)
+            except Exception as error:  # noqa: BLE001 - the boundary of the watcher's task
+                for news in found:
+                    self._failed(news.source, error)
+                return ()
+        for news in found:
+            source, reading = news.source, news.reading
+            source.gate, source.schema, source.postponed = reading.gate, reading.schema, reading.postponed
+            _succeeded(source)
+        return changes
+
+    def _failed(self, source: _Source, error: Exception) -> None:
         source.failures += 1
-        message, unavailable = _explain(name, source.database, error)
-        longest = MAX_RECONNECT_WAIT_S if unavailable else MAX_BACKOFF_S
-        wait_s = min(self._poll_interval_s * 2.0 ** min(source.failures - 1, 20), max(longest, self._poll_interval_s))
+        message, passes = _explain(source.database, error)
+        first, longest = self._poll_interval_s, max(MAX_LONG_WAIT_S, self._poll_interval_s)
+        if passes:
+            first, longest = min(self._poll_interval_s, FIRST_SHORT_WAIT_S), MAX_SHORT_WAIT_S
+        wait_s = min(first * 2.0 ** min(source.failures - 1, 20), longest)
         wait_s *= random.uniform(0.8, 1.0)
         source.try_again_at = time.monotonic() + wait_s
+        if message is None:
+            message = f"the schema of '{source.database.name}' cannot be served: {type(error).__name__}, see the log"
+            if message != source.error:
+                frames = "".join(traceback.format_tb(error.__traceback__))
+                self._observe(InternalFailure(where="the watcher", traceback=f"{type(error).__name__}\n{frames}"))
         if message != source.error:
-            self._observe(CatalogReadFailed(source=name, message=message, failures=source.failures, retry_in_s=wait_s))
+            self._observe(
+                CatalogReadFailed(
+                    source=source.database.name, message=message, failures=source.failures, retry_in_s=wait_s
+                )
+            )
         source.error = message
 
-    async def _replace(self, changes: list[SchemaDiff]) -> None:
-        schemas = {name: source.schema for name, source in self._sources.items() if source.schema is not None}
+    async def _replace(self, read: Mapping[str, Schema], changes: Sequence[SchemaDiff]) -> None:
+        kept = {name: source.schema for name, source in self._sources.items() if source.schema is not None}
+        schemas = {**kept, **read}
         previous = self._registry.current
         if sum(len(change.names) for change in changes) > BUILD_INLINE_TABLES:
             catalog = await asyncio.to_thread(build, self._settings, schemas, previous)
@@ -231,16 +284,42 @@ class Watcher:
             )
         )
 
-    def _outcome(self, changes: list[SchemaDiff]) -> RefreshOutcome:
+    def _outcome(self, changes: Sequence[SchemaDiff]) -> RefreshOutcome:
         catalog = self._registry.current
+
+        def names(tables: Iterable[Table]) -> tuple[str, ...]:
+            return tuple(
+                display_name(table.name, catalog.schemas[table.name.source].default_schema) for table in tables
+            )
+
         return RefreshOutcome(
             generation=catalog.generation,
             tables=len(catalog.targets),
-            added=tuple(str(table.name) for change in changes for table in change.added),
-            removed=tuple(str(table.name) for change in changes for table in change.removed),
-            changed=tuple(str(after.name) for change in changes for _, after in change.changed),
+            added=names(table for change in changes for table in change.added),
+            removed=names(table for change in changes for table in change.removed),
+            changed=names(after for change in changes for _, after in change.changed),
             errors=self.errors,
         )
+
+
+class _Unsettled(CatalogReadError):
+    """Somebody goes on changing the schema."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the schema of '{name}' changed during each of {MAX_READINGS} readings")
+
+
+class _TooLong(CatalogReadError):
+    """A look was given up."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"reading the schema of '{name}' took longer than {LOOK_TIMEOUT_S:g} s")
+
+
+async def _diff(before: Schema | None, after: Schema) -> SchemaDiff:
+    if len(after.tables) <= COMPARE_INLINE_TABLES:
+        return diff(before, after)
+    return await asyncio.to_thread(diff, before, after)
 
 
 async def _open(source: _Source) -> Connection:
@@ -252,20 +331,22 @@ async def _open(source: _Source) -> Connection:
 async def _close(source: _Source) -> None:
     source.connection = None
     resources, source.resources = source.resources, AsyncExitStack()
-    try:
+    with suppress(Exception):  # it is lost anyway
         await resources.aclose()
-    except Exception:  # noqa: BLE001 - closing a connection that is lost anyway
-        return
 
 
-def _explain(name: str, database: Database, error: Exception) -> tuple[str, bool]:
-    """A message without secrets, and whether the database did not answer at all."""
+def _succeeded(source: _Source) -> None:
+    source.failures, source.try_again_at, source.error = 0, 0.0, None
+
+
+def _explain(database: Database, error: Exception) -> tuple[str | None, bool]:
+    """A message without secrets, None for a defect of ours; and whether the trouble passes by itself."""
     if isinstance(error, CatalogReadError):
-        return str(error), error.unavailable
-    if isinstance(error, TimeoutError):
-        return f"reading the schema of '{name}' took longer than {LOOK_TIMEOUT_S:g} s", False
+        return str(error), error.unavailable or isinstance(error, _Unsettled)
     translated = error if isinstance(error, CallError) else database.dialect.translate(error, None)
-    if translated is not None:
-        hint = f". {translated.hint}" if translated.hint else ""
-        return translated.message.rstrip(".") + hint, translated.code is ErrorCode.DATABASE_UNAVAILABLE
-    return f"reading the schema of '{name}' failed ({type(error).__name__})", False
+    if translated is None:
+        return None, False
+    return (
+        f"{translated.message.rstrip('.')}. {translated.hint}".strip(),
+        translated.code is ErrorCode.DATABASE_UNAVAILABLE,
+    )
