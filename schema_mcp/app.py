@@ -25,6 +25,7 @@ from schema_mcp.schema.select import Selection
 from schema_mcp.security.policy import AccessMode, Policy
 from schema_mcp.server.tool_service import CatalogToolService
 from schema_mcp.tools.target import ToolLimits
+from schema_mcp.watch.listen import Listener
 from schema_mcp.watch.poll import Poll
 from schema_mcp.watch.watcher import Watcher
 
@@ -36,11 +37,14 @@ SOURCE = "database"
 class App:
     """Everything that runs, wired together."""
 
+    database: Database
     registry: Registry
     watcher: Watcher
     service: CatalogToolService
     #: Set after each change of the served list; whoever tells the clients clears it.
     list_changed: asyncio.Event
+    #: Hears of changes at once, where the database can tell of them.
+    listener: Listener | None
 
 
 @asynccontextmanager
@@ -89,17 +93,29 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
         observe,
         list_ttl_ms=round(settings.watch.poll_interval_s * 1000),
     )
-    app = App(registry=registry, watcher=watcher, service=service, list_changed=asyncio.Event())
+    listens = settings.watch.listen == "auto" and dialect.name == "postgresql"
+    listener = Listener(database, watcher.tick, observe) if listens else None
+    app = App(
+        database=database,
+        registry=registry,
+        watcher=watcher,
+        service=service,
+        list_changed=asyncio.Event(),
+        listener=listener,
+    )
     registry.subscribe(lambda before, after: _tell(app, before, after))
     poll = Poll(watcher.interval_s, watcher.tick)
-    watching = asyncio.create_task(watcher.run(), name="watcher")
+    tasks = {asyncio.create_task(watcher.run(), name="watcher")}
+    if listener is not None:
+        tasks.add(asyncio.create_task(listener.run(), name="listener"))
     poll.start()
     try:
         yield app
     finally:
         poll.stop()
-        watching.cancel()
-        await asyncio.wait({watching})
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
         await database.close()
 
 

@@ -16,7 +16,7 @@ from schema_mcp.config.load import load
 from schema_mcp.config.model import Settings
 from schema_mcp.errors import ConfigurationError, SchemaMcpError, UsageError
 
-COMMANDS = ("serve", "demo", "tools", "call", "schema")
+COMMANDS = ("serve", "demo", "tools", "call", "schema", "trigger")
 
 _DATABASE_HELP = "URL (postgresql://, sqlite:///), path of a SQLite file, or 'sample'"
 
@@ -55,11 +55,21 @@ def _run(arguments: argparse.Namespace) -> int:
         return asyncio.run(demo(print))
     if arguments.command == "call":
         arguments.json, arguments.database = _json_and_database(arguments.words)
+    if arguments.command == "trigger" and arguments.action == "show":
+        from schema_mcp.commands.trigger import script
+
+        print(script("show"), end="")
+        return 0
     settings = _settings(arguments)
     if arguments.command == "serve":
         from schema_mcp.commands.serve import serve
 
         return asyncio.run(serve(settings))
+    if arguments.command == "trigger":
+        from schema_mcp.commands.trigger import apply
+
+        print(asyncio.run(apply(settings, arguments.action)))
+        return 0
     from schema_mcp.commands import inspect
 
     match arguments.command:
@@ -127,6 +137,11 @@ def _parser() -> argparse.ArgumentParser:
 
     schema = _command(commands, "schema", "show the schema that the tools are made from")
     schema.add_argument("--format", choices=("text", "json", "mermaid"), default="text")
+
+    trigger = commands.add_parser("trigger", help="let PostgreSQL tell of changes at once (opt-in, needs a superuser)")
+    trigger.add_argument("action", choices=("show", "install", "uninstall"))
+    trigger.add_argument("database", nargs="?", metavar="DATABASE", help=_DATABASE_HELP)
+    trigger.add_argument("--config", type=Path, metavar="FILE", help="configuration file (default: ./config.toml)")
     return parser
 
 

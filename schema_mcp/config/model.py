@@ -38,6 +38,8 @@ class WatchSettings:
     debounce_s: float = 0.1
     #: "auto": the database's own catalog; "information_schema": the portable views, which tell less.
     reader: str = "auto"
+    #: "auto": hear of changes at once where the opt-in trigger is installed (PostgreSQL); "off": poll only.
+    listen: str = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +141,7 @@ class Settings:
 CHOICES: dict[str, tuple[str, ...]] = {
     "access.mode": ("read", "insert"),
     "watch.reader": ("auto", "information_schema"),
+    "watch.listen": ("auto", "off"),
     "tools.surface": ("auto", "tables", "generic"),
     "server.transport": ("stdio", "http"),
     "log.level": ("debug", "info", "warning", "error"),

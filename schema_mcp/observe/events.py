@@ -52,6 +52,14 @@ class ReadingPostponed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListeningChanged:
+    """The database's notifications of DDL arrive from now on, or do so no longer; the poll goes on either way."""
+
+    source: str
+    listening: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogReplaced:
     """A new generation of tools is current."""
 
@@ -95,6 +103,7 @@ Observation: TypeAlias = (
     | CatalogRead
     | CatalogReadFailed
     | ReadingPostponed
+    | ListeningChanged
     | CatalogReplaced
     | ListChangedSent
     | CallFinished

@@ -10,6 +10,7 @@ from schema_mcp.observe.events import (
     CatalogReplaced,
     InternalFailure,
     ListChangedSent,
+    ListeningChanged,
     Observation,
     ReadingPostponed,
     ServerStarted,
@@ -48,6 +49,9 @@ def _line(observation: Observation) -> tuple[int, str]:
             return logging.WARNING, f"{message} (the last good schema stays; next try within {retry_in_s:.1f} s)"
         case ReadingPostponed(source=source, tables=tables):
             return logging.INFO, f"'{source}': locked by somebody, read later: {', '.join(tables)}"
+        case ListeningChanged(source=source, listening=listening):
+            state = "are told at once by the database" if listening else "are found by the poll alone"
+            return logging.INFO, f"changes of the schema of '{source}' {state}"
         case CatalogReplaced():
             return logging.INFO, _replaced(observation)
         case ListChangedSent(sessions=sessions, dropped=dropped):

@@ -1,0 +1,6 @@
+-- Removes what ddl_notify.sql installed. The schema goes only if nothing else is in it.
+
+DROP EVENT TRIGGER IF EXISTS schema_mcp_drop;
+DROP EVENT TRIGGER IF EXISTS schema_mcp_ddl;
+DROP FUNCTION IF EXISTS schema_mcp.notify_ddl();
+DROP SCHEMA IF EXISTS schema_mcp;
