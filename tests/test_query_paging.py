@@ -133,6 +133,20 @@ async def test_a_page_goes_on_after_a_value_of_any_type(shared_postgresql: Place
                 assert found == (absent + ordered if nulls == "first" else ordered + absent), order
 
 
+async def test_a_key_of_a_table_with_children_does_not_tell_their_rows_apart(shared_postgresql: Place) -> None:
+    create(shared_postgresql, "elders", "n integer PRIMARY KEY, a integer, b text")
+    create(shared_postgresql, "youngsters", "LIKE elders", "INHERITS (elders)")
+    for name, rows in (("elders", [1, 2, 3]), ("youngsters", [1, 1, 2])):
+        insert(shared_postgresql, name, [(n, None, name) for n in rows])
+    async with inside(shared_postgresql.url) as program:
+        whole = await program.peer.rows("query_elders", {"columns": ["n", "b"]})
+        assert [row["n"] for row in whole] == [1, 1, 1, 2, 2, 3]
+        for order in ([], ["n"], ["b desc"], ["a", "n desc"]):
+            whole = await program.peer.rows("query_elders", {"order_by": order})
+            paged = await pages(program.peer, "query_elders", 1, order_by=order)
+            assert [row for page in paged for row in page] == whole, order
+
+
 async def test_a_page_goes_on_after_whatever_sqlite_lets_a_column_hold(shared_sqlite: Place) -> None:
     create(shared_sqlite, "mixed", "id integer PRIMARY KEY, v, r real, t text COLLATE NOCASE")
     values = ["NULL", "NULL", "-9e999", "-1", "2.5", "9007199254740993", "'10'", "'A'", "'a'", "''", "X'00'", "X''"]

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from schema_mcp.dialects.base import Dialect, DriverValue, Statement
 from schema_mcp.errors import ErrorCode, InvalidArgument, StaleSchema
 from schema_mcp.schema.fingerprint import digest
-from schema_mcp.schema.model import Column, Table, TableName
+from schema_mcp.schema.model import Column, Table, TableKind, TableName
 from schema_mcp.schema.types import SqlType, TypeKind
 from schema_mcp.tools.naming import column_keys, display_name, near
 
@@ -152,12 +152,11 @@ class Target:
         table = self.table
         readable = {column.name for column in self.readable}
         sound = {column.name for column in table.columns if not column.nullable}
-        if table.primary_key and set(table.primary_key.columns) <= (readable & sound):
-            return table.primary_key.columns
-        for key in table.uniques:
-            if set(key.columns) <= (readable & sound):
-                return key.columns
-        return table.row_identity
+        keys = (*((table.primary_key,) if table.primary_key else ()), *table.uniques)
+        found = next((key.columns for key in keys if set(key.columns) <= (readable & sound)), ())
+        # Rows of tables that inherit from this one are among its rows, and its keys do not hold for them.
+        has_children = table.kind is TableKind.TABLE and len(table.row_identity) > 1
+        return (*found, *table.row_identity) if has_children or not found else found
 
     def key_type(self, name: str) -> SqlType:
         """The type of a column or of a row identity column."""

@@ -25,6 +25,9 @@ _SHOWN = 60
 
 _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,1000}\s*\Z")
 _DECIMAL = re.compile(r"\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,6})?\s*\Z")
+#: How many digits of a second a type keeps, as SQL spells it (`timestamp(3)`), and those of a value.
+_SECOND_DIGITS = re.compile(r"\(([0-6])\)")
+_FRACTION = re.compile(r"\.([0-9]+)")
 _SPECIAL = {"nan": "NaN", "infinity": "Infinity", "-infinity": "-Infinity", "inf": "Infinity", "-inf": "-Infinity"}
 
 _TAKES = {
@@ -59,7 +62,7 @@ def bind(dialect: Dialect, type_: SqlType, given: Any, place: str, operator: str
     try:
         if operator is None:
             exact = _exact(type_, given)
-            _refuse_rounding(type_, exact)
+            _refuse_change(type_, exact)
             return dialect.encode(type_, exact)
         if operator in ("like", "ilike", "starts_with", "contains"):
             if not isinstance(given, str):
@@ -204,16 +207,26 @@ def _bytes(given: str) -> bytes:
     return data
 
 
-def _refuse_rounding(type_: SqlType, value: Value) -> None:
-    """A database that enforces a scale rounds to it without a word."""
-    if isinstance(value, list) and type_.item is not None:
-        for element in value:
-            _refuse_rounding(type_ if isinstance(element, list) else type_.item, element)
-    elif isinstance(value, Decimal) and type_.enforced and type_.scale is not None and value.is_finite():
-        _, digits, exponent = value.as_tuple()
-        zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
-        if any(digits) and int(exponent) + zeros < -type_.scale:
-            raise _Unfit(f"it would be rounded to {type_.scale} digits after the point; round it first")
+def _refuse_change(type_: SqlType, value: Value) -> None:
+    """A database that enforces a type's modifier rounds to it, or cuts spaces, without a word."""
+    if not type_.enforced:
+        return
+    match value:
+        case list() if type_.item is not None:
+            for element in value:
+                _refuse_change(type_ if isinstance(element, list) else type_.item, element)
+        case Decimal() if type_.scale is not None and value.is_finite():
+            _, digits, exponent = value.as_tuple()
+            zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
+            if any(digits) and int(exponent) + zeros < -type_.scale:
+                raise _Unfit(f"it would be rounded to {type_.scale} digits after the point; round it first")
+        case str() if type_.kind in (TypeKind.TIME, TypeKind.TIMESTAMP):
+            kept, fraction = _SECOND_DIGITS.search(type_.native), _FRACTION.search(value)
+            if kept and fraction and fraction[1][int(kept[1]) :].strip("0"):
+                raise _Unfit(f"it would be rounded to {kept[1]} digits of a second; round it first")
+        case str() if type_.kind is TypeKind.TEXT and type_.length is not None and type_.cast != "bpchar":
+            if value[type_.length :].strip(" ") == "" and len(value) > type_.length:  # other text is refused
+                raise _Unfit(f"the spaces at its end would be cut to {type_.length} characters")
 
 
 def _boolean(given: Any) -> bool:
