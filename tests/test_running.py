@@ -45,12 +45,12 @@ def begin(place: Place, *more: str) -> None:
         place.execute(sql)
 
 
-def busy(place: Place) -> bool:
-    """Whether anything of the program's runs in the database, or holds a transaction open."""
+def busy(place: Place, what: str = "%slow%") -> bool:
+    """Whether a statement of the program's runs in the database, or has left a transaction open."""
     if place.product == "postgresql":
         answer = place.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-            "AND application_name = 'schema-mcp' AND state <> 'idle'"
+            f"AND application_name = 'schema-mcp' AND state <> 'idle' AND query LIKE '{what}'"
         )
         return bool(int(answer))
     with closing(sqlite3.connect(place.url, isolation_level=None, timeout=0)) as connection:
@@ -86,7 +86,7 @@ async def locked(place: Place, table: str) -> AsyncIterator[None]:
 
 async def idle(program: Inside, place: Place) -> None:
     """Nothing runs, nothing is open, and no connection of the pool is out."""
-    await until(lambda: not busy(place))
+    await until(lambda: not busy(place, "%"))
     assert program.app.database.in_use == 0
 
 

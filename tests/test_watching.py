@@ -86,6 +86,16 @@ async def test_what_changes_no_table_makes_no_new_catalog(place: Place) -> None:
         assert len(seen(program, CatalogRead)) == (4 if place.product == "postgresql" else 3)
 
 
+@POSTGRESQL
+async def test_a_refresh_tells_what_changed_by_the_names_that_arguments_take(place: Place) -> None:
+    place.execute(f"{START}; CREATE SCHEMA other; CREATE TABLE other.birds (id integer)")
+    async with inside(place.url, watch__poll_interval_s=60.0, database__schemas=["public", "other"]) as program:
+        await look(program)
+        place.execute("CREATE TABLE dogs (id integer); ALTER TABLE cats ADD age integer; DROP TABLE other.birds")
+        answer = await program.peer.call("refresh_schema")
+        assert (answer["added"], answer["removed"], answer["changed"]) == (["dogs"], ["other.birds"], ["cats"])
+
+
 @PLACES
 async def test_a_thousand_tables_are_read_and_built_while_the_event_loop_goes_on(place: Place) -> None:
     columns = ", ".join(f"c{n} text" for n in range(8))
@@ -182,7 +192,7 @@ async def test_a_role_that_may_not_connect_any_more_keeps_its_tools_until_it_may
             assert await program.peer.table_tools() == CATS
             own_server.execute(f"GRANT CONNECT ON DATABASE {name} TO {role}")
             own_server.execute(f"CREATE TABLE dogs (id integer); GRANT ALL ON dogs TO {role}", name)
-            assert (await program.peer.call("refresh_schema"))["added"] == ["dogs"]
+            await program.peer.hears()
             assert await program.peer.table_tools() == CATS_AND_DOGS
     finally:
         own_server.execute(f"DROP OWNED BY {role}", name)

@@ -1,12 +1,12 @@
 """Runs statement plans: a connection, a transaction where there is something to lose, limits, one retry.
 
-A call runs in a task that is cancelled at most once (`server.calls` sees to it), so cleanup may await: the statement is
-stopped in the database and rolled back before the cancellation goes on.
+A call runs in a task of its own (`server.calls` sees to it) that cancellation reaches as a plain `task.cancel()`: the
+statement is stopped in the database and rolled back before the cancellation goes on, and a second one changes nothing.
 """
 
 import asyncio
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 import orjson
@@ -215,7 +215,18 @@ def _cut(json: bytes, max_bytes: int) -> tuple[bytes, tuple[str, ...]]:
 
 
 async def _roll_back(connection: Connection) -> bool:
-    """Ends the transaction, if one is open. False: the connection cannot be used, and with it the transaction ends."""
+    """Ends the transaction, if one is open. False: the connection cannot be used, and with it the transaction ends.
+
+    Bounded, and not cut short by a further cancel: it would leave the statement running.
+    """
+    rolling_back = asyncio.create_task(_run_rollback(connection))
+    while not rolling_back.done():
+        with suppress(asyncio.CancelledError):  # the caller passes the first one on
+            await asyncio.wait({rolling_back})
+    return rolling_back.result()
+
+
+async def _run_rollback(connection: Connection) -> bool:
     try:
         async with asyncio.timeout(STOP_TIMEOUT_S):
             await connection.execute("ROLLBACK")
