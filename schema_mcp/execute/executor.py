@@ -9,10 +9,9 @@ from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
-import orjson
-
 from schema_mcp.dialects.base import Connection, DriverValue, Row, Statement
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown, StaleSchema
+from schema_mcp.execute.cut import cut
 from schema_mcp.execute.engines import Database
 from schema_mcp.schema.model import Table
 from schema_mcp.tools.base import Result, StatementPlan
@@ -181,7 +180,7 @@ class _Rows:
                 self.full = True
                 return
             if len(json) > self.max_bytes:
-                json, self.cut = _cut(json, self.max_bytes)
+                json, self.cut = cut(json, self.max_bytes)
             self.rows.append(json)
             self.keys = row.keys
             self.size += len(json) + 1
@@ -195,23 +194,6 @@ class _Rows:
             generation=generation,
             cut_columns=self.cut,
         )
-
-
-def _cut(json: bytes, max_bytes: int) -> tuple[bytes, tuple[str, ...]]:
-    """One row that alone breaks the cap, its longest values shortened, with the names of those columns."""
-    row = orjson.loads(json)
-    sizes = {name: len(orjson.dumps(value)) for name, value in row.items()}
-    cut: list[str] = []
-    for name in sorted(sizes, key=lambda name: -sizes[name]):
-        rest = sum(sizes.values()) - sizes[name]
-        if rest + sizes[name] <= max_bytes:
-            break
-        text = row[name] if isinstance(row[name], str) else orjson.dumps(row[name]).decode()
-        allowed = max(0, (max_bytes - rest) // 6)
-        row[name] = text[: max(allowed, 20)]
-        sizes[name] = len(orjson.dumps(row[name]))
-        cut.append(name)
-    return orjson.dumps(row), tuple(cut)
 
 
 async def _roll_back(connection: Connection) -> bool:

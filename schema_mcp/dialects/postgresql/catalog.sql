@@ -67,7 +67,10 @@ order by n.nspname, c.relname
 -- (the 0): a lock on the table does not hide it. `may_*`: null where only the right to the whole relation counts.
 select a.attrelid as relation, a.attnum as number, a.attname as name, a.atttypid as type, a.atttypmod as modifier,
        case when a.atttypmod <> -1 then format_type(a.atttypid, a.atttypmod) end as native,
-       a.attnotnull as not_null, a.attidentity::text as identity, a.attgenerated <> '' as generated,
+       -- Since 18 a constraint NOT NULL may be NOT VALID, and then there may be nulls.
+       a.attnotnull and (a.attrelid, a.attnum) not in
+         (select n.conrelid, n.conkey[1] from pg_constraint n where n.contype = 'n' and not n.convalidated) as not_null,
+       a.attidentity::text as identity, a.attgenerated <> '' as generated,
        case when a.attgenerated = '' then pg_get_expr(f.adbin, 0) end as default_expression,
        d.description as comment,
        case when a.attacl is not null then has_column_privilege(a.attrelid, a.attnum, 'SELECT') end as may_select,

@@ -131,7 +131,7 @@ def _scalar(value: bool | int | float) -> int | float:
 def _decimal(value: Decimal) -> int | float:
     if value.is_nan():
         raise ValueError("SQLite cannot store NaN; it would store null")
-    if value.is_finite() and abs(value) < 2**63 and value == value.to_integral_value():
+    if value.is_finite() and -(2**63) <= value < 2**63 and value == value.to_integral_value():
         return int(value)
     number = float(value)
     if Decimal(repr(number)) != value:
