@@ -44,7 +44,7 @@ async def _delays(databases: Databases, product: str, count: int) -> Figure:
     ) as peer:
         peer.ask("tools/list", {})
         for number in range(CHANGES + 1):
-            await anyio.sleep(0.05 + chance.random() * POLL_INTERVAL_S)
+            await anyio.sleep(0.02 + chance.random() * POLL_INTERVAL_S)
             peer.forget_notifications()
             await changer.execute(next(changes))
             committed = time.perf_counter()

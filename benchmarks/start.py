@@ -88,7 +88,7 @@ def _memory(name: str, command: Sequence[str], url: str) -> list[Figure]:
         peer.ask("tools/call", {"name": "query_items", "arguments": {"where": {"id": 1}}})
         idle = _resident_mib(peer.pid)
         for _ in range(CALLS_OF_MANY):
-            peer.ask("tools/call", {"name": "query_items", "arguments": {"limit": MANY}})
+            peer.exchange(peer.call("query_items", {"limit": MANY}))
         after = _resident_mib(peer.pid)
     return [
         Figure(subject=SUBJECT, what=f"memory, {name}, idle", unit="MiB", values=(idle,), budget=budgets[0]),
