@@ -48,7 +48,6 @@ def _settle_collector() -> None:
     """What is loaded by now stays: the garbage collector need not walk it while large results come and go."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 async def _serve_http(settings: Settings, server: ToolServer, stop: asyncio.Event) -> None:
