@@ -1,7 +1,8 @@
 """A TCP proxy that a test puts between the program and PostgreSQL, to lose what a network can lose.
 
-It passes everything on until told otherwise. `stall`: nothing moves and nothing is closed. `reset`: every connection
-breaks. `lose`: what a pattern is in does not arrive, or the server's answer to it does not, and its connection breaks.
+It passes everything on until told otherwise. `stall`: nothing moves and nothing is closed. `forget`: that of the
+connections there are, for ever, while new ones are served. `reset`: every connection breaks. `lose`: what a pattern is
+in does not arrive, or the server's answer to it does not, and its connection breaks.
 """
 
 import asyncio
@@ -15,13 +16,13 @@ class Proxy:
 
     def __init__(self, url: str) -> None:
         self._target = urlsplit(url)
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._moving = asyncio.Event()
-        self._moving.set()
-        self.url = ""
+        self._serving: set[asyncio.Task[None] | None] = set()
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._moving = _set()
         self._pattern = b""
         self._reply = False
         self._times = 0
+        self.url = ""
         self.lost = 0
 
     def listens_on(self, port: int) -> None:
@@ -37,10 +38,15 @@ class Proxy:
         """Passes on what was held back, and all that follows."""
         self._moving.set()
 
+    def forget(self) -> None:
+        """The connections there are lead nowhere any more, as behind a firewall that has forgotten them."""
+        self._moving.clear()
+        self._moving = _set()
+
     def reset(self) -> None:
         """Breaks every open connection; new ones are served."""
-        for writer in self._writers:
-            writer.transport.abort()
+        for pump in self._pumps:
+            pump.cancel()
 
     def lose(self, pattern: bytes, *, reply: bool = False, times: int = 1) -> None:
         """Loses the next `times` requests with the pattern, or only the replies to them."""
@@ -48,30 +54,34 @@ class Proxy:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, until either side ends it."""
-        self._writers.add(writer)
-        tasks: list[asyncio.Task[None]] = []
-        try:
-            with suppress(OSError):
-                onward_reader, onward = await asyncio.open_connection(self._target.hostname, self._target.port)
-                self._writers.add(onward)
-                asked = asyncio.Event()  # something was passed on whose reply is to be lost
-                tasks.append(asyncio.create_task(self._pass_requests(reader, onward, asked)))
-                tasks.append(asyncio.create_task(self._pass_replies(onward_reader, writer, asked)))
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                onward.transport.abort()
-                self._writers.discard(onward)
-        finally:
-            for task in tasks:
-                task.cancel()
-            writer.transport.abort()
-            self._writers.discard(writer)
+        task = asyncio.current_task()
+        self._serving.add(task)
+        moving, asked = self._moving, asyncio.Event()  # asked: something was passed on whose reply is to be lost
+        with suppress(OSError):
+            onward_reader, onward = await asyncio.open_connection(self._target.hostname, self._target.port)
+            requests = asyncio.create_task(self._pass_requests(reader, onward, moving, asked))
+            replies = asyncio.create_task(_pass_replies(onward_reader, writer, moving, asked))
+            self._pumps |= {requests, replies}
+            await asyncio.wait({requests, replies}, return_when=asyncio.FIRST_COMPLETED)
+            for pump in (requests, replies):
+                pump.cancel()
+                self._pumps.discard(pump)
+            onward.transport.abort()
+        writer.transport.abort()
+        self._serving.discard(task)
+
+    async def ended(self) -> None:
+        """Breaks every connection; returns when nothing runs any more."""
+        self.reset()
+        if serving := [task for task in self._serving if task is not None]:
+            await asyncio.wait(serving)
 
     async def _pass_requests(
-        self, reader: asyncio.StreamReader, onward: asyncio.StreamWriter, asked: asyncio.Event
+        self, reader: asyncio.StreamReader, onward: asyncio.StreamWriter, moving: asyncio.Event, asked: asyncio.Event
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
-                await self._moving.wait()
+                await moving.wait()
                 if self._times and self._pattern in data:
                     self._times -= 1
                     self.lost += 1
@@ -80,15 +90,22 @@ class Proxy:
                     asked.set()
                 onward.write(data)
 
-    async def _pass_replies(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: asyncio.Event
-    ) -> None:
-        with suppress(OSError):
-            while data := await reader.read(65536):
-                await self._moving.wait()
-                if asked.is_set():
-                    return
-                writer.write(data)
+
+async def _pass_replies(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moving: asyncio.Event, asked: asyncio.Event
+) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            await moving.wait()
+            if asked.is_set():
+                return
+            writer.write(data)
+
+
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
 
 
 @asynccontextmanager
@@ -100,6 +117,6 @@ async def proxied(url: str) -> AsyncIterator[Proxy]:
     try:
         yield proxy
     finally:
-        proxy.reset()
         server.close()
+        await proxy.ended()
         await server.wait_closed()

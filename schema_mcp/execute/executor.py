@@ -17,7 +17,7 @@ from schema_mcp.schema.model import Table
 from schema_mcp.tools.base import Result, StatementPlan
 
 #: How long stopping a statement and rolling back may take after a cancel, before the connection is given up.
-STOP_TIMEOUT_S = 2.0
+STOP_TIMEOUT_S = 1.0
 
 #: The schema changed under a prepared statement: PostgreSQL's "cached plan must not change result type", and what a
 #: driver finds out by itself. The statement may well fit the new schema.
@@ -121,7 +121,7 @@ class Executor:
             if progress.committing:
                 raise
             # After a cancel also where nothing was begun: the driver may still be stopping the statement.
-            if (begun or refused is None) and not await _roll_back(connection):
+            if (begun or refused is None) and not await self._roll_back(connection):
                 raise
             if refused is None:
                 return error
@@ -145,6 +145,27 @@ class Executor:
             if not limit.expired():
                 raise
             raise _too_long("statement", limit_s or 0, retryable=False) from None
+
+    async def _roll_back(self, connection: Connection) -> bool:
+        """Ends the transaction, if one is open. False: the connection cannot be used, and with it the transaction ends.
+
+        Bounded, and not cut short by a further cancel: it would leave the statement running.
+        """
+        rolling_back = asyncio.create_task(self._run_rollback(connection))
+        while not rolling_back.done():
+            with suppress(asyncio.CancelledError):  # the caller passes the first one on
+                await asyncio.wait({rolling_back})
+        return rolling_back.result()
+
+    async def _run_rollback(self, connection: Connection) -> bool:
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await connection.execute("ROLLBACK")
+        except Exception as error:  # noqa: BLE001 - the first error is the one to tell
+            if isinstance(error, TimeoutError) or connection.is_closed():
+                self.database.renew()  # where nobody answers, the other connections lead nowhere either
+            return False
+        return True
 
 
 @dataclass(slots=True)
@@ -194,27 +215,6 @@ class _Rows:
             generation=generation,
             cut_columns=self.cut,
         )
-
-
-async def _roll_back(connection: Connection) -> bool:
-    """Ends the transaction, if one is open. False: the connection cannot be used, and with it the transaction ends.
-
-    Bounded, and not cut short by a further cancel: it would leave the statement running.
-    """
-    rolling_back = asyncio.create_task(_run_rollback(connection))
-    while not rolling_back.done():
-        with suppress(asyncio.CancelledError):  # the caller passes the first one on
-            await asyncio.wait({rolling_back})
-    return rolling_back.result()
-
-
-async def _run_rollback(connection: Connection) -> bool:
-    try:
-        async with asyncio.timeout(STOP_TIMEOUT_S):
-            await connection.execute("ROLLBACK")
-    except Exception:  # noqa: BLE001 - the first error is the one to tell; the pool throws the connection away
-        return False
-    return True
 
 
 def _too_long(what: str, limit_s: float, *, retryable: bool) -> LimitReached:

@@ -209,7 +209,6 @@ class Watcher:
         opened = time.monotonic()
         if source.gate is not None and gate.identity != source.gate.identity:
             await _close(source)
-            source.database.renew()
             connection = await _open(source)
         elif gate == source.gate and not force and not source.postponed:
             return None
