@@ -122,8 +122,8 @@ async def test_many_calls_cancelled_at_any_moment_leave_nothing_running(place: P
     begin(place)
     names = [("query_slow", {}), ("query_cats", {}), ("insert_cats", {"rows": [TOM]})]
     async with inside(place.url, pool__size=3) as program:
-        await asyncio.gather(*[program.peer.call("query_cats") for _ in range(9)])
         for wait_s in (0.0, 0.001, 0.003, 0.01, 0.03):
+            await asyncio.gather(*[program.peer.call("query_cats") for _ in range(9)])
             calls = [asyncio.create_task(program.peer.call(*names[n % 3])) for n in range(30)]
             await asyncio.wait(calls, timeout=wait_s)
             for call in calls:

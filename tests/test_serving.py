@@ -530,7 +530,7 @@ async def test_stdio_ends_with_its_input_and_still_answers_what_was_asked(era: s
         answers = [json.loads(line) for line in await Lines(running.stdout).rest()]
         assert [each["id"] for each in answers] == ([1] if era == MODERN else [0, 1])
         assert "result" in answers[-1]
-        await ends_after(running, lambda: None, LIMIT_S)  # its start is in it
+        await ends_after(running, lambda: None)
 
 
 @ERAS
