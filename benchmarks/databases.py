@@ -106,27 +106,34 @@ class Databases:
             values += """, '{"size": 3}', lower(hex(randomblob(16)))"""
         columns = "id, code, name, price, quantity, weight, active, created_at, due, details, token"
         fill = f"INSERT INTO items ({columns}) SELECT {values} FROM {numbers}"
-        return self._create(product, name, [create_table(product, "items"), fill, "ANALYZE"])
+        return self._create(product, name, [create_table(product, "items"), fill])
 
     def _create(self, product: str, name: str, statements: list[str]) -> str:
         batches = [statements[start : start + _BATCH] for start in range(0, len(statements), _BATCH)]
-        script = "".join("BEGIN;" + ";\n".join(batch) + ";\nCOMMIT;\n" for batch in batches)
+        scripts = ["BEGIN;" + ";\n".join(batch) + ";\nCOMMIT;\n" for batch in batches]
         if product == "postgresql":
             url = self.server.create_database(name)
-            self.server.execute(script, name)
+            for script in scripts:  # each within the limit of `Server.execute`
+                self.server.execute(script, name)
+            self.server.execute("ANALYZE", name)
             return url
         path = self.folder / f"{name}.sqlite"
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            connection.executescript(script)
+            connection.executescript("".join(scripts))
         return str(path)
 
 
 @contextmanager
 def databases() -> Iterator[Databases]:
-    """A place to make databases in, with a PostgreSQL 18 of its own that writes no statement to its log."""
+    """A place to make databases in, with a PostgreSQL 18 of its own that logs no statement and does nothing unasked.
+
+    An autovacuum in mid-run is a transaction, which opens the gate of whoever watches.
+    """
     server = PostgresServer.start(18)
     try:
-        server.execute("ALTER SYSTEM SET log_statement = 'none'; SELECT pg_reload_conf()")
+        server.execute(
+            "ALTER SYSTEM SET log_statement = 'none'; ALTER SYSTEM SET autovacuum = 'off'; SELECT pg_reload_conf()"
+        )
         with TemporaryDirectory(prefix="schema-mcp-bench-") as folder:
             yield Databases(server, Path(folder))
     finally:
