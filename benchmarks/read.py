@@ -107,7 +107,7 @@ async def _one_changed(databases: Databases, product: str, count: int) -> list[F
         for number in range(ROUNDS + 1):
             await changer.execute(f"ALTER TABLE {table} ADD COLUMN extra_{number} integer")
             started = time.perf_counter()
-            after = await _accepted(dialect, connection, reading.schema)
+            after = await _accepted(dialect, connection, reading)
             read = time.perf_counter()
             change = diff(reading.schema, after.schema)
             compared = time.perf_counter()
@@ -134,7 +134,7 @@ def _next(settings: BuildSettings, schema: Schema, previous: Catalog) -> Catalog
     return build(settings, {SOURCE: schema}, previous)
 
 
-async def _accepted(dialect: Dialect, connection: Connection, previous: Schema | None) -> Reading:
+async def _accepted(dialect: Dialect, connection: Connection, previous: Reading | None) -> Reading:
     """A reading between two equal gates: what the watcher takes if nobody changes anything meanwhile."""
     await dialect.gate(connection)
     reading = await dialect.read(connection, SOURCE, Selection(), previous)

@@ -10,7 +10,7 @@ import asyncpg
 
 from schema_mcp.dialects.base import Reading
 from schema_mcp.dialects.postgresql import reader
-from schema_mcp.schema.model import Column, Privilege, Schema, Table, TableName
+from schema_mcp.schema.model import Column, Privilege, Table, TableName
 from schema_mcp.schema.select import Selection
 from schema_mcp.schema.types import SqlType, TypeKind
 from tests.postgres import Server, quote_name
@@ -55,7 +55,7 @@ async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def read(
-    live: Live, selection: Selection | None = None, previous: Schema | None = None, role: str | None = None
+    live: Live, selection: Selection | None = None, previous: Reading | None = None, role: str | None = None
 ) -> Reading:
     async with connected(live.url) as connection:
         if role is not None:

@@ -20,16 +20,16 @@ def live(server: Server, database: str) -> Live:
 
 async def test_a_locked_table_stays_as_it_was_and_hides_no_other(live: Live) -> None:
     live.execute(LOCKED)
-    before = (await read(live)).schema
+    before = await read(live)
     live.execute("alter table busy drop constraint busy_a_check; alter table free drop constraint free_a_check")
 
     async with transaction(live, "alter table busy add d integer; alter table plain add d integer"):
         with anyio.fail_after(LOCK_LIMIT_S):
             reading = await read(live, previous=before)
 
-    free = replace(before.tables[name("free")], checks=())
+    free = replace(before.schema.tables[name("free")], checks=())
     assert reading.postponed == {name("busy"), name("over_busy"), name("over_that")}
-    assert reading.schema == replace(before, tables={**before.tables, free.name: free})
+    assert reading.schema == replace(before.schema, tables={**before.schema.tables, free.name: free})
 
 
 async def test_a_locked_table_that_was_never_read_is_there_without_its_expressions(live: Live) -> None:
@@ -54,12 +54,12 @@ async def test_a_locked_table_that_was_never_read_is_there_without_its_expressio
     ]
     assert reading.postponed == {name("busy"), name("over_busy"), name("over_that")}
     assert reading.schema.tables == {**complete.tables, busy.name: busy} | {view.name: view for view in unsure}
-    assert (await read(live, previous=reading.schema)).schema == complete
+    assert (await read(live, previous=reading)).schema == complete
 
 
 async def test_who_only_waits_to_lock_a_table_postpones_it_too(live: Live) -> None:
     live.execute(LOCKED)
-    complete = (await read(live)).schema
+    complete = await read(live)
 
     async with (
         transaction(live, "select from busy"),
@@ -72,13 +72,13 @@ async def test_who_only_waits_to_lock_a_table_postpones_it_too(live: Live) -> No
             reading = await read(live, previous=complete)
         tasks.cancel_scope.cancel()
 
-    assert reading.schema == complete
+    assert reading.schema == complete.schema
     assert reading.postponed == {name("busy"), name("over_busy"), name("over_that")}
 
 
 async def test_a_table_that_is_dropped_in_mid_read_is_gone(live: Live) -> None:
     live.execute(LOCKED + "create table doomed (a integer check (a > 0))")
-    before = (await read(live)).schema
+    before = await read(live)
     found: list[Reading] = []
 
     async def reading() -> None:
@@ -89,8 +89,8 @@ async def test_a_table_that_is_dropped_in_mid_read_is_gone(live: Live) -> None:
         await until(live, "select count(*) from pg_locks where not granted")
         await dropping.execute("commit")
 
-    remaining = {key: table for key, table in before.tables.items() if key.name != "doomed"}
-    assert [one.schema for one in found] == [replace(before, tables=remaining)]
+    remaining = {key: table for key, table in before.schema.tables.items() if key.name != "doomed"}
+    assert [one.schema for one in found] == [replace(before.schema, tables=remaining)]
     assert found[0].postponed == frozenset()
 
 

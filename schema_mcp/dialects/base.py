@@ -9,7 +9,7 @@ phrases the statements, the driver runs them.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import sqlalchemy as sa
@@ -62,11 +62,13 @@ class Reading:
 
     `postponed`: tables whose expressions could not be read because somebody holds a lock on them; they stand as they
     were before (or without their expressions), and the next look has to read again even if the gate has not moved.
+    `mark`: what the dialect itself needs to find, the next time, what has changed since; opaque to everybody else.
     """
 
     gate: Gate
     schema: Schema
     postponed: frozenset[TableName] = frozenset()
+    mark: object = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +121,13 @@ class Dialect(Protocol):
         """One cheap statement (0.1 ms). Raises: CatalogReadError if the file is gone; whatever the driver raises."""
         ...
 
-    async def read(self, connection: Connection, source: str, selection: Selection, previous: Schema | None) -> Reading:
+    async def read(
+        self, connection: Connection, source: str, selection: Selection, previous: Reading | None
+    ) -> Reading:
         """The whole schema in bulk queries, with the gate value taken before. Leaves no transaction open.
+
+        With `previous`, only what has changed since that reading need be read; tables that did not change are the
+        very objects that it holds.
 
         Raises: CatalogReadError, naming the source and what failed.
         """

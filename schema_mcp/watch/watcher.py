@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from schema_mcp.catalog.build import BuildSettings, build
 from schema_mcp.catalog.registry import Registry
-from schema_mcp.dialects.base import Connection, Gate, Reading
+from schema_mcp.dialects.base import Connection, Reading
 from schema_mcp.errors import CallError, CatalogReadError, ErrorCode
 from schema_mcp.execute.engines import Database
 from schema_mcp.observe.events import (
@@ -31,7 +31,7 @@ from schema_mcp.observe.events import (
     ReadingPostponed,
 )
 from schema_mcp.schema.diff import SchemaDiff, diff
-from schema_mcp.schema.model import Schema, Table, TableName
+from schema_mcp.schema.model import Schema, Table
 from schema_mcp.schema.select import Selection
 from schema_mcp.tools.base import RefreshOutcome
 from schema_mcp.tools.naming import display_name
@@ -53,14 +53,13 @@ BUILD_INLINE_TABLES = 50
 
 @dataclass(slots=True)
 class _Source:
-    """What the watcher remembers of one database. `schema` is in the current catalog; `gate` was true of it."""
+    """What the watcher remembers of one database. `schema` is served, and `reading` is its source."""
 
     database: Database
     connection: Connection | None = None
     resources: AsyncExitStack = field(default_factory=AsyncExitStack)
-    gate: Gate | None = None
     schema: Schema | None = None
-    postponed: frozenset[TableName] = frozenset()
+    reading: Reading | None = None
     failures: int = 0
     try_again_at: float = 0.0
     error: str | None = None
@@ -188,7 +187,8 @@ class Watcher:
         if reading is None:
             _succeeded(source)
             return None
-        if reading.postponed - source.postponed:
+        known = source.reading.postponed if source.reading is not None else frozenset()
+        if reading.postponed - known:
             tables = tuple(sorted(str(table) for table in reading.postponed))
             self._observe(ReadingPostponed(source=source.database.name, tables=tables))
         self._observe(
@@ -207,18 +207,19 @@ class Watcher:
         connection = await _open(source)
         gate = await dialect.gate(connection)
         opened = time.monotonic()
-        if source.gate is not None and gate.identity != source.gate.identity:
+        before = source.reading
+        if before is not None and gate.identity != before.gate.identity:
             await _close(source)
-            connection = await _open(source)
-        elif gate == source.gate and not force and not source.postponed:
+            connection, before = await _open(source), None
+        elif before is not None and gate == before.gate and not force and not before.postponed:
             return None
-        reading = await dialect.read(connection, name, self._selection, source.schema)
+        reading = await dialect.read(connection, name, self._selection, before)
         if source.schema is not None:
             await asyncio.sleep(max(0.0, opened + self._debounce_s - time.monotonic()))
         for _ in range(MAX_READINGS):
             if await dialect.gate(connection) == reading.gate:
                 return reading
-            again = await dialect.read(connection, name, self._selection, source.schema)
+            again = await dialect.read(connection, name, self._selection, before)
             if not await _diff(reading.schema, again.schema):
                 return again
             reading = again
@@ -236,7 +237,7 @@ class Watcher:
                 return ()
         for news in found:
             source, reading = news.source, news.reading
-            source.gate, source.schema, source.postponed = reading.gate, reading.schema, reading.postponed
+            source.schema, source.reading = reading.schema, reading
             _succeeded(source)
         return changes
 

@@ -11,7 +11,7 @@ from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 from schema_mcp.dialects.base import Connection, DriverValue, Gate, Reading, Row, SessionLimits, Statement, Value
 from schema_mcp.dialects.postgresql import errors, reader, statements, values
 from schema_mcp.errors import CallError
-from schema_mcp.schema.model import Column, Schema, Table
+from schema_mcp.schema.model import Column, Table
 from schema_mcp.schema.select import Selection
 from schema_mcp.schema.types import SqlType
 
@@ -74,7 +74,9 @@ class PostgresqlDialect:
         """The snapshot's text: equal twice means that no transaction was committed between (PostgreSQL 13 on)."""
         return await reader.gate(connection)
 
-    async def read(self, connection: Connection, source: str, selection: Selection, previous: Schema | None) -> Reading:
+    async def read(
+        self, connection: Connection, source: str, selection: Selection, previous: Reading | None
+    ) -> Reading:
         """By pg_catalog, or by information_schema if the configuration says so."""
         if self.portable_reader:
             return await reader.read_portably(connection, source, selection)

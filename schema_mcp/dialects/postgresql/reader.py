@@ -70,7 +70,7 @@ def _gate(row: Row) -> Gate:
     return Gate(identity="", version=f"{row['started']} {row['snapshot']}")
 
 
-async def read(connection: asyncpg.Connection, source: str, selection: Selection, previous: Schema | None) -> Reading:
+async def read(connection: asyncpg.Connection, source: str, selection: Selection, previous: Reading | None) -> Reading:
     """See `Dialect.read`. Ends within `READ_LIMIT_S` and leaves no transaction open, also when it is cancelled.
 
     Raises: CatalogReadError.
@@ -102,10 +102,10 @@ async def _settled(attempt: Callable[[], Awaitable[Reading]], what: str) -> Read
         raise CatalogReadError(f"cannot read {what}: {reason(exc)}", unavailable=is_unavailable(exc)) from exc
 
 
-async def _read(connection: asyncpg.Connection, source: str, selection: Selection, previous: Schema | None) -> Reading:
+async def _read(connection: asyncpg.Connection, source: str, selection: Selection, previous: Reading | None) -> Reading:
     async with snapshot(connection):
         catalog = await _fetch(connection, selection)
-    old = previous.tables if previous is not None else {}
+    old = previous.schema.tables if previous is not None else {}
     tables: dict[TableName, Table] = {}
     postponed: set[TableName] = set()
     for done, (oid, rows) in enumerate(catalog.relations):

@@ -14,7 +14,7 @@ from schema_mcp.dialects.base import Connection, DriverValue, Gate, Reading, Row
 from schema_mcp.dialects.sqlite import errors, reader, statements, values
 from schema_mcp.dialects.sqlite.connection import DatabaseFile, SqliteConnection
 from schema_mcp.errors import CallError, CatalogReadError, ConfigurationError
-from schema_mcp.schema.model import Column, Schema, Table
+from schema_mcp.schema.model import Column, Table
 from schema_mcp.schema.select import Selection
 from schema_mcp.schema.types import SqlType
 
@@ -66,7 +66,9 @@ class SqliteDialect:
         except (sqlite3.Error, ValueError) as exc:
             raise _read_error("cannot tell whether the schema has changed", exc) from exc
 
-    async def read(self, connection: Connection, source: str, selection: Selection, previous: Schema | None) -> Reading:
+    async def read(
+        self, connection: Connection, source: str, selection: Selection, previous: Reading | None
+    ) -> Reading:
         """Everything is read each time; nothing is postponed, because readers here wait for no table."""
         ours = _ours(connection)
         try:
