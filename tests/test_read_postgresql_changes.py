@@ -249,7 +249,7 @@ async def test_a_postponed_table_is_read_when_it_is_free_though_nothing_else_has
         free = await at.read("owner", still_locked)
 
     assert locked.schema is complete.schema
-    assert locked.postponed == still_locked.postponed == {name("children")}
+    assert name("children") in locked.postponed & still_locked.postponed
     assert [check.name for check in free.schema.tables[name("children")].checks] == ["few_check"]
     assert free.postponed == frozenset()
 

@@ -53,7 +53,7 @@ rollback
 -- name: changes
 -- One row a catalog: how many rows it has, and those that no transaction before $1 has written, as "relation xmin
 -- place" (an index counts as its table; where the rows belong to no relation: 0). Attributes go only with their relation, so they need no total. A
--- temporary object's own type and schema do not count. Roles show no xmin: of those that this one is a member of, a hash.
+-- temporary object's own type and schema do not count. Roles show no xmin: of this one and those it is a member of, a hash.
 select 'pg_class' as catalog, count(*) as total, array_agg(concat_ws(' ',
            coalesce((select i.indrelid from pg_index i where i.indexrelid = c.oid), c.oid), c.xmin, c.ctid))
          filter (where age(c.xmin) <= (select age($1::text::xid8::xid))) as recent
@@ -124,7 +124,9 @@ from pg_foreign_data_wrapper c
 union all
 select 'pg_roles', hashtextextended(string_agg(concat_ws(' ', c.oid, c.rolsuper, c.rolinherit), ',' order by c.oid), 0),
        null
-from pg_roles c where pg_has_role(c.oid, 'MEMBER')
+from pg_roles c
+where c.rolname = current_user
+   or not (select u.rolsuper from pg_roles u where u.rolname = current_user) and pg_has_role(c.oid, 'MEMBER')
 
 -- name: counts
 -- How many rows each relation has in the catalogs whose rows may go while the relation stays.
