@@ -69,10 +69,10 @@ class SqliteDialect:
     async def read(
         self, connection: Connection, source: str, selection: Selection, previous: Reading | None
     ) -> Reading:
-        """Everything is read each time; nothing is postponed, because readers here wait for no table."""
+        """See `reader`; nothing is postponed, because readers here wait for no table."""
         ours = _ours(connection)
         try:
-            return await ours.run(reader.read, ours.file, ours.identity, source, selection)
+            return await ours.run(reader.read, ours.file, ours.identity, source, selection, previous)
         except (sqlite3.Error, ValueError) as exc:
             raise _read_error(f"cannot read the schema of source '{source}'", exc) from exc
 
