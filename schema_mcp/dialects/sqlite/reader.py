@@ -246,8 +246,8 @@ def _asked(connection: sqlite3.Connection, query: str, names: Sequence[str]) -> 
     """The rows of the query about these relations, by their names, which are left out of the rows."""
     groups: defaultdict[str, list[Any]] = defaultdict(list)
     if names:
-        for name, *values in connection.execute(_QUERIES[query].sql, (json.dumps(names),)):
-            groups[name].append(tuple(values))
+        for row in connection.execute(_QUERIES[query].sql, (json.dumps(names),)):
+            groups[row[0]].append(row[1:])
     return dict(groups)
 
 
