@@ -111,6 +111,9 @@ class Dialect(Protocol):
     nulls_first: bool
     #: A list can be bound as one parameter, so that a statement's text does not grow with the number of values.
     binds_lists: bool
+    #: How strings begin that stand for a value which JSON, or the column's type, has no other form for: such a string
+    #: goes to `encode` as it is.
+    tags: tuple[str, ...]
     #: Statements that open a transaction for reading and for writing.
     begin_read: str
     begin_write: str

@@ -41,6 +41,7 @@ class PostgresqlDialect:
     has_statement_timeout = True
     nulls_first = False
     binds_lists = True
+    tags: tuple[str, ...] = ()
     begin_read = "BEGIN READ ONLY"
     begin_write = "BEGIN"
 
