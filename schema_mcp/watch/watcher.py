@@ -303,6 +303,8 @@ class Watcher:
         else:
             catalog = build(self._settings, schemas, previous)
         self._registry.replace(catalog)
+        if not any(change.structural for change in changes) and read.keys() <= kept.keys():
+            return
         outcome = self._outcome(changes)
         self._observe(
             CatalogReplaced(

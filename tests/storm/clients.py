@@ -71,12 +71,32 @@ class Client:
                 columns = [column for column in known if column in ("origin", self._random.choice(known))]
                 if "origin" in columns:
                     await self._query(name, {"columns": columns}, frozenset(columns))
+            case 3:
+                await self._pages(name)
             case _:
                 await self._insert(name)
 
     async def _query(self, table: str, arguments: Mapping[str, Any], columns: frozenset[str]) -> dict[str, Any]:
         tool, more = self._random.choice([(f"query_{table}", {}), ("query_rows", {"table": table})])
         return await self._note("query", table, tool, {**more, **arguments}, columns=columns)
+
+    async def _pages(self, table: str) -> None:
+        """Two pages, which must be of one table."""
+        first = await self._query(table, {"limit": 1, "columns": ["id", "origin"]}, frozenset({"id", "origin"}))
+        if first.get("next_cursor"):
+            begun = self.record.calls[-1]
+            more = {"limit": 1, "columns": ["id", "origin"], "cursor": first["next_cursor"]}
+            second = await self._query(table, more, frozenset({"id", "origin"}))
+            if "rows" in second:
+                both = _origins(first) | _origins(second)
+                both_calls = Call(
+                    kind="pages",
+                    table=table,
+                    started=begun.started,
+                    ended=self.record.calls[-1].ended,
+                    origins=both,
+                )
+                self.record.calls.append(both_calls)
 
     async def _insert(self, table: str) -> None:
         token = uuid.uuid4().hex

@@ -1,6 +1,7 @@
 """The expressions and statements that PostgreSQL phrases in its own way, and how one is run on asyncpg."""
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import sqlalchemy as sa
@@ -69,7 +70,7 @@ async def fetch(connection: Connection, statement: Statement, max_rows: int) -> 
         records = await connection.fetch(statement.sql, *statement.values)
         yield [_row(record, statement) for record in records]
         return
-    async with connection.transaction(readonly=True):
+    async with nullcontext() if connection.is_in_transaction() else connection.transaction(readonly=True):
         cursor = await connection.cursor(statement.sql, *statement.values)
         while records := await cursor.fetch(BATCH_ROWS):
             yield [_row(record, statement) for record in records]

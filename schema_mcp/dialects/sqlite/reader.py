@@ -17,12 +17,14 @@ from schema_mcp.dialects.queries import load
 from schema_mcp.dialects.sqlite import ddl
 from schema_mcp.dialects.sqlite.connection import DatabaseFile
 from schema_mcp.dialects.sqlite.types import sql_type
+from schema_mcp.schema.fingerprint import identity
 from schema_mcp.schema.model import Column, ForeignKey, Generated, Key, Privilege, Schema, Table, TableKind, TableName
 from schema_mcp.schema.select import Selection
 
 MAIN = "main"
 
 _QUERIES = load("schema_mcp.dialects.sqlite", "catalog.sql")
+IDENTITY = _QUERIES["identity"].sql
 _KINDS = {"table": TableKind.TABLE, "view": TableKind.VIEW, "virtual": TableKind.VIRTUAL}
 _DEFINITIONS: Mapping[TableKind, Callable[[str], ddl.Definition]] = {
     TableKind.TABLE: ddl.read_table,
@@ -47,6 +49,7 @@ class _Relation:
     without_rowid: bool
     strict: bool
     sql: str
+    root: int
     takes_rows: bool
     columns: Sequence[_ColumnRow]
     #: id, seq, from, table, to.
@@ -102,10 +105,11 @@ def _schema_version(connection: sqlite3.Connection) -> str:
 
 def _relations(connection: sqlite3.Connection) -> Iterator[_Relation]:
     texts: dict[str, str] = {}
+    roots: dict[str, int] = {}
     take_rows: set[str] = set()
-    for type_, name, of, sql in connection.execute(_QUERIES["definitions"].sql):
+    for type_, name, of, sql, root in connection.execute(_QUERIES["definitions"].sql):
         if type_ != "trigger":
-            texts[name] = sql or ""
+            texts[name], roots[name] = sql or "", root
         elif ddl.takes_rows(sql or ""):
             take_rows.add(ddl.folded(of))
     described = connection.execute(_QUERIES["relations"].sql).fetchall()
@@ -122,6 +126,7 @@ def _relations(connection: sqlite3.Connection) -> Iterator[_Relation]:
                 without_rowid=bool(without_rowid),
                 strict=bool(strict),
                 sql=texts[name],
+                root=roots[name],
                 takes_rows=kind != "view" or ddl.folded(name) in take_rows,
                 columns=sorted(row for row in columns[name] if row[6] != _HIDDEN),
                 foreign_keys=sorted(foreign_keys.get(name, ()), key=lambda row: (-row[0], row[1])),
@@ -187,6 +192,7 @@ class _Builder:
             comment=said.comment,
             privileges=privileges,
             row_identity=_row_identity(relation),
+            identity=identity(f"{relation.root} {relation.sql}"),
         )
 
     def _foreign_keys(self, relation: _Relation) -> Iterator[ForeignKey]:
