@@ -48,7 +48,7 @@ def condition(
 def insert(target: sa.TableClause, columns: Sequence[Column]) -> sa.Insert:
     """`INSERT ... SELECT casts FROM unnest($1, $2, ...)`: one statement text for any number of rows, in their order."""
     if not columns:
-        return sa.insert(target)
+        return sa.insert(target).values({})
     names = [f"c{index}" for index in range(len(columns))]
     lists = [sa.bindparam(name, type_=ARRAY(sa.Text())) for name in names]
     rows = (
