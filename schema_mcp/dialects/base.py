@@ -117,6 +117,9 @@ class Dialect(Protocol):
     #: Statements that open a transaction for reading and for writing.
     begin_read: str
     begin_write: str
+    #: A query for what the relation of that schema and name (two parameters) is now, as one text: equal texts mean the
+    #: same relation with the same columns and types. `fingerprint.identity` of it is `Table.identity`.
+    identity: str
 
     def engine_options(self, url: sa.URL, limits: SessionLimits) -> tuple[sa.URL, Mapping[str, Any]]:
         """The URL for `create_async_engine` and its keyword arguments (connect_args and such), limits set."""

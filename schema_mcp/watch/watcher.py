@@ -275,6 +275,8 @@ class Watcher:
         first, longest = self._poll_interval_s, max(MAX_LONG_WAIT_S, self._poll_interval_s)
         if passes:
             first, longest = min(self._poll_interval_s, FIRST_SHORT_WAIT_S), MAX_SHORT_WAIT_S
+        if isinstance(error, _Unsettled):
+            longest = first  # nothing is wrong: whoever changes the schema will pause, and that moment is to be caught
         wait_s = min(first * 2.0 ** min(source.failures - 1, 20), longest)
         wait_s *= random.uniform(0.8, 1.0)
         source.try_again_at = time.monotonic() + wait_s
@@ -301,6 +303,8 @@ class Watcher:
         else:
             catalog = build(self._settings, schemas, previous)
         self._registry.replace(catalog)
+        if not any(change.structural for change in changes) and read.keys() <= kept.keys():
+            return
         outcome = self._outcome(changes)
         self._observe(
             CatalogReplaced(

@@ -208,7 +208,7 @@ async def _merged(
                     postponed[oid] = name
             if table is not None and table.privileges:
                 names[oid] = name
-                tables[name] = old if old is not None and old == table else table
+                tables[name] = old if old is not None and old == table and old.identity == table.identity else table
     return Reading(
         gate=context.gate,
         schema=_schema(source, context.default_schema, tables, previous),

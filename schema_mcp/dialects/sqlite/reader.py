@@ -23,12 +23,14 @@ from schema_mcp.dialects.queries import load
 from schema_mcp.dialects.sqlite import ddl
 from schema_mcp.dialects.sqlite.connection import DatabaseFile
 from schema_mcp.dialects.sqlite.types import sql_type
+from schema_mcp.schema.fingerprint import identity
 from schema_mcp.schema.model import Column, ForeignKey, Generated, Key, Privilege, Schema, Table, TableKind, TableName
 from schema_mcp.schema.select import Selection
 
 MAIN = "main"
 
 _QUERIES = load("schema_mcp.dialects.sqlite", "catalog.sql")
+IDENTITY = _QUERIES["identity"].sql
 _KINDS = {"table": TableKind.TABLE, "view": TableKind.VIEW, "virtual": TableKind.VIRTUAL}
 _DEFINITIONS: Mapping[TableKind, Callable[[str], ddl.Definition]] = {
     TableKind.TABLE: ddl.read_table,
@@ -47,10 +49,12 @@ _ColumnRow: TypeAlias = tuple[int, str, str, int, str | None, int, int]
 class _Said(NamedTuple):
     """What sqlite_schema says of a table or view. Where it is equal twice, the relation is (but for views: see above).
 
-    `indexes`: (name, text) of its indexes, in the order in which they were made. `takes_rows`: a trigger lets a view.
+    `root`: the page where its rows begin, which a new name does not change (VACUUM does); 0 of a view. `indexes`:
+    (name, text) of its indexes, in the order in which they were made. `takes_rows`: a trigger lets a view.
     """
 
     sql: str
+    root: int
     indexes: tuple[tuple[str, str | None], ...]
     takes_rows: bool
 
@@ -64,6 +68,7 @@ class _Relation:
     without_rowid: bool
     strict: bool
     sql: str
+    root: int
     takes_rows: bool
     columns: Sequence[_ColumnRow]
     #: id, seq, from, table, to.
@@ -170,20 +175,20 @@ def _schema_version(connection: sqlite3.Connection) -> str:
 
 
 def _texts(connection: sqlite3.Connection) -> dict[str, _Said]:
-    texts: dict[str, str] = {}
+    texts: dict[str, tuple[str, int]] = {}
     indexes: defaultdict[str, list[tuple[str, str | None]]] = defaultdict(list)
     take_rows: set[str] = set()
-    for type_, name, of, sql in connection.execute(_QUERIES["definitions"].sql):
+    for type_, name, of, sql, root in connection.execute(_QUERIES["definitions"].sql):
         match type_:
             case "table" | "view":
-                texts[name] = sql or ""
+                texts[name] = sql or "", root
             case "index":
                 indexes[of].append((name, sql))
             case "trigger" if ddl.takes_rows(sql or ""):
                 take_rows.add(ddl.folded(of))
     return {
-        name: _Said(sql, tuple(indexes.get(name, ())), bool(take_rows) and ddl.folded(name) in take_rows)
-        for name, sql in texts.items()
+        name: _Said(sql, root, tuple(indexes.get(name, ())), bool(take_rows) and ddl.folded(name) in take_rows)
+        for name, (sql, root) in texts.items()
     }
 
 
@@ -221,6 +226,7 @@ def _relations(
                 without_rowid=bool(without_rowid),
                 strict=bool(strict),
                 sql=said[name].sql,
+                root=said[name].root,
                 takes_rows=kind != "view" or said[name].takes_rows,
                 columns=sorted(row for row in columns[name] if row[6] != _HIDDEN),
                 foreign_keys=sorted(foreign_keys.get(name, ()), key=lambda row: (-row[0], row[1])),
@@ -281,7 +287,8 @@ class _Builder:
                     yield name, known
             elif selection.takes(MAIN, name):
                 table = self._table(relation)
-                yield name, known if known is not None and known == table else table
+                same = known is not None and known == table and known.identity == table.identity
+                yield name, known if same and known is not None else table
 
     def _stands(self, relation: _Relation) -> bool:
         return self._known_relations.get(relation.name) is relation and not any(
@@ -307,6 +314,7 @@ class _Builder:
             comment=said.comment,
             privileges=privileges,
             row_identity=_row_identity(relation),
+            identity=identity(f"{relation.root} {relation.sql}"),
         )
 
     def _foreign_keys(self, relation: _Relation) -> Iterator[ForeignKey]:
