@@ -298,7 +298,7 @@ async def test_a_domain_is_its_base_type_with_its_own_rules(live: Live) -> None:
     short = SqlType(
         kind=TypeKind.TEXT, native="public.short", cast="character varying", length=5, domain="public.short"
     )
-    shorter = replace(short, native="public.shorter", domain="public.shorter")
+    shorter = replace(short, native="public.shorter", domain="public.shorter", checks=("(length((VALUE)::text) < 3)",))
     assert await columns(live, "t") == {
         "a": Column(name="a", position=1, type=shorter, nullable=False, default="'none'::character varying"),
         "b": Column(name="b", position=2, type=shorter, nullable=False, default="'x'::character varying"),

@@ -71,14 +71,19 @@ async def read(
         and selection.takes(row["table_schema"], row["table_name"])
     ]
     columns = _by_place(await fetch(_QUERIES["columns"].sql))
-    types = Types(await fetch(_QUERIES["domains"].sql), await fetch(_QUERIES["element_types"].sql))
+    conditions = _conditions(await fetch(_QUERIES["checks"].sql), checks_in_parentheses)
+    types = Types(
+        await fetch(_QUERIES["domains"].sql),
+        await fetch(_QUERIES["element_types"].sql),
+        _domain_checks(await fetch(_QUERIES["domain_constraints"].sql), conditions),
+    )
     rights = _Rights(await fetch(_QUERIES["table_privileges"].sql), await fetch(_QUERIES["column_privileges"].sql))
     constraints = _Constraints(
         source,
         await fetch(_QUERIES["constraints"].sql),
         await fetch(_QUERIES["key_columns"].sql),
         await fetch(_QUERIES["references"].sql),
-        _conditions(await fetch(_QUERIES["checks"].sql), checks_in_parentheses),
+        conditions,
     )
     tables: dict[TableName, Table] = {}
     for done, relation in enumerate(relations):
@@ -125,6 +130,16 @@ def _conditions(rows: Iterable[Row], in_parentheses: bool) -> Mapping[_Place, se
             clause = clause[1 : clause.rindex(")")]  # what may follow is NO INHERIT or NOT VALID
         conditions[row["constraint_schema"], row["constraint_name"]].add(clause)
     return dict(conditions)
+
+
+def _domain_checks(rows: Iterable[Row], conditions: Mapping[_Place, set[str]]) -> Mapping[_Place, tuple[str, ...]]:
+    """Those whose condition is certain, by domain; NOT NULL is among them, too, and belongs to the domain."""
+    found: dict[_Place, tuple[str, ...]] = {}
+    for row in sorted(rows, key=_name):
+        place, said = (row["domain_schema"], row["domain_name"]), conditions.get(_name(row), set())
+        if len(said) == 1 and said != {"VALUE IS NOT NULL"}:
+            found[place] = (*found.get(place, ()), *said)
+    return found
 
 
 class _Constraints:

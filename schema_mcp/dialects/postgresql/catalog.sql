@@ -95,6 +95,11 @@ select t.oid, t.typtype::text as form, format_type(t.oid, -1) as name,
        t.typbasetype as base, t.typtypmod as modifier, format_type(t.typbasetype, t.typtypmod) as base_native,
        t.typnotnull as not_null, t.typdefault as default_expression,
        coalesce(e.oid, 0::oid) as item,
+       -- The condition of a domain has VALUE in it and no column, so it needs no relation.
+       (
+           select array_agg(pg_get_expr(k.conbin, 0) order by k.conname)
+           from pg_constraint k where k.contypid = t.oid and k.contype = 'c'
+       ) as checks,
        (select array_agg(l.enumlabel::text order by l.enumsortorder) from pg_enum l where l.enumtypid = t.oid) as labels,
        t.typname = 'citext' and exists (
            select from pg_depend o join pg_extension x on x.oid = o.refobjid and x.extname = 'citext'
@@ -154,7 +159,9 @@ with recursive unusable (oid) as (
 )
 select k.conrelid as relation, 'check' as kind, k.conname::text as name, pg_get_expr(k.conbin, k.conrelid) as expression
 from pg_constraint k
+-- Since 18 a constraint may be NOT ENFORCED, which only rows of that version tell; then it is no rule.
 where k.conrelid = any ($1::oid[]) and k.contype = 'c'
+  and (k.convalidated or coalesce((to_jsonb(k) ->> 'conenforced')::boolean, true))
 union all
 select a.attrelid, 'generated', a.attname::text, pg_get_expr(f.adbin, f.adrelid)
 from pg_attrdef f

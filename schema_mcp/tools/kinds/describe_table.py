@@ -75,6 +75,8 @@ def _column(target: Target, column: Column) -> dict[str, Any]:
         described["domain"] = column.type.domain
     if column.type.enum:
         described["values"] = list(column.type.enum)
+    if column.type.checks:
+        described["checks"] = [quoted(check, MAX_TEXT) for check in column.type.checks]
     if column.default is not None:
         described["default"] = quoted(column.default, MAX_TEXT)
     if column.generated is not Generated.NO:

@@ -14,7 +14,7 @@ from schema_mcp.errors import ErrorCode, InvalidArgument
 from schema_mcp.schema.model import Column, Generated
 from schema_mcp.tools.arguments import read_list, refuse_unknown
 from schema_mcp.tools.base import Action, JsonSchema, Result, StatementPlan
-from schema_mcp.tools.json_schema import array_of_names, typed_object
+from schema_mcp.tools.json_schema import array_of_names, row_object
 from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.values import bind, shown
 
@@ -48,11 +48,7 @@ class InsertTool:
 
     def input_schema(self, target: Target) -> JsonSchema:
         """Typed by the columns that take a value."""
-        row = typed_object(target, target.insertable)
-        required = [target.keys[column.name] for column in target.insertable if column.required]
-        if required:
-            row["required"] = required
-        return _schema(row)
+        return _schema(row_object(target, target.insertable))
 
     def generic_schema(self, limits: ToolLimits) -> JsonSchema:
         """Without the table's own names."""
