@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 
 from schema_mcp.dialects.information_schema_types import Row, Types
 from schema_mcp.dialects.queries import load
+from schema_mcp.schema.hide import visible
 from schema_mcp.schema.model import (
     Check,
     Column,
@@ -90,7 +91,7 @@ async def read(
         if done % _TABLES_AT_A_TIME == 0:
             await asyncio.sleep(0)
         place = (relation["table_schema"], relation["table_name"])
-        table = _table(source, relation, columns.get(place, ()), types, rights, constraints)
+        table = visible(_table(source, relation, columns.get(place, ()), types, rights, constraints), selection)
         if table.privileges:
             tables[table.name] = table
     return Schema(source=source, dialect=dialect, default_schema=default_schema, tables=tables)

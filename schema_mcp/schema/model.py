@@ -131,6 +131,8 @@ class Table:
     row_identity: tuple[str, ...] = ()
     #: Row-level security applies to the relation.
     row_security: bool = False
+    #: It has columns that the configuration hides: what the database says of it is not passed on unread.
+    hides_columns: bool = False
 
     def __post_init__(self) -> None:
         positions = [column.position for column in self.columns]

@@ -28,6 +28,7 @@ from schema_mcp.dialects.postgresql.errors import DRIVER_ERRORS, is_unavailable,
 from schema_mcp.dialects.postgresql.types import TypeGone, Types
 from schema_mcp.dialects.queries import load
 from schema_mcp.errors import CatalogReadError
+from schema_mcp.schema.hide import visible
 from schema_mcp.schema.model import Schema, Table, TableName
 from schema_mcp.schema.select import Selection
 
@@ -119,7 +120,7 @@ async def _read(connection: asyncpg.Connection, source: str, selection: Selectio
             postponed.add(name)
         if table is None or oid not in catalog.postponed:
             try:
-                table = build(name, rows, catalog.types)
+                table = visible(build(name, rows, catalog.types), selection)
             except TypeGone:
                 postponed.add(name)
         if table is not None and table.privileges:

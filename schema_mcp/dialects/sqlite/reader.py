@@ -17,6 +17,7 @@ from schema_mcp.dialects.queries import load
 from schema_mcp.dialects.sqlite import ddl
 from schema_mcp.dialects.sqlite.connection import DatabaseFile
 from schema_mcp.dialects.sqlite.types import sql_type
+from schema_mcp.schema.hide import visible
 from schema_mcp.schema.model import Column, ForeignKey, Generated, Key, Privilege, Schema, Table, TableKind, TableName
 from schema_mcp.schema.select import Selection
 
@@ -166,7 +167,9 @@ class _Builder:
             return
         for relation in self._relations.values():
             if selection.takes(MAIN, relation.name):
-                yield self._table(relation)
+                table = visible(self._table(relation), selection)
+                if table.privileges:
+                    yield table
 
     def _table(self, relation: _Relation) -> Table:
         said = _DEFINITIONS[relation.kind](relation.sql)
