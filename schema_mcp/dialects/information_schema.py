@@ -3,8 +3,9 @@
 It is given a way to run a query and knows no driver and no product. What information_schema cannot tell stays empty,
 on PostgreSQL:
 
-- comments, row-level security, system columns that tell rows apart, materialized views; of partitioned tables only
-  that they are tables, and so are their partitions; foreign keys to a partitioned table appear to its partitions too;
+- comments, row-level security, system columns that tell rows apart, that tables inherit, materialized views; of
+  partitioned tables only that they are tables, and so are their partitions; foreign keys to a partitioned table appear
+  to its partitions too; what a view with security_invoker needs beneath it;
 - that a type is an enum, composite or of an extension: `OTHER`, cast to its quoted name; lengths within arrays; whether
   six fractional digits of a second were asked for; NOT NULL of a domain under another domain;
 - unique indexes without a constraint, and foreign keys that refer to one;

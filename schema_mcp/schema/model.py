@@ -129,7 +129,9 @@ class Table:
     privileges: frozenset[Privilege] = frozenset(Privilege)
     #: System columns that tell rows apart where no key does (`ctid`, `rowid`); empty where nothing does.
     row_identity: tuple[str, ...] = ()
-    #: Row-level security applies to the relation.
+    #: Rows of tables that inherit from it are among its rows, and its keys do not hold for them.
+    has_children: bool = False
+    #: Row-level security applies to the role.
     row_security: bool = False
     #: It has columns that the configuration hides: what the database says of it is not passed on unread.
     hides_columns: bool = False

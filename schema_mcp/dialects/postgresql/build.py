@@ -102,6 +102,7 @@ def build(name: TableName, rows: RelationRows, types: Types) -> Table:
         comment=relation["comment"],
         privileges=frozenset[Privilege]().union(*(column.privileges for column in columns)),
         row_identity=_row_identity(kind, relation),
+        has_children=kind is TableKind.TABLE and relation["has_children"],
         row_security=relation["row_security"],
     )
 
@@ -116,8 +117,8 @@ def _column(
         how, default = Generated.EXPRESSION, generated.get(row["name"], NOT_READABLE_NOW)
     elif how is Generated.NO and default is None:
         default = resolved.default
-    may_select = relation["may_select"] or bool(row["may_select"])
-    may_insert = takes_rows and (relation["may_insert"] or bool(row["may_insert"]))
+    may_select = relation["base_select"] and (relation["may_select"] or bool(row["may_select"]))
+    may_insert = takes_rows and relation["base_insert"] and (relation["may_insert"] or bool(row["may_insert"]))
     return Column(
         name=row["name"],
         position=position,

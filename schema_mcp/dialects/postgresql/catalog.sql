@@ -38,14 +38,46 @@ rollback
 
 -- name: relations
 -- One row a relation of the schemas $1 that may be served, with what the role may do with the whole of it.
--- In the order of `TableName`. A foreign table without a handler cannot even be read.
+-- In the order of `TableName`. A foreign table without a handler cannot even be read. A view with security_invoker (15)
+-- is no more than its statement: the role needs the right to all that it refers to, through other such views as well.
+with recursive invokers (oid) as (
+    select v.oid from pg_class v
+    where v.relkind = 'v' and v.reloptions is not null and exists (
+        select from pg_options_to_table(v.reloptions) o
+        where o.option_name = 'security_invoker' and o.option_value::boolean
+    )
+),
+needs (view, relation, number) as (
+    select i.oid, i.oid, 0 from invokers i
+    union
+    select w.view, d.refobjid, d.refobjsubid
+    from needs w
+    join pg_rewrite r on r.ev_class = w.relation and r.ev_type = '1'
+    join pg_depend d
+        on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+        and d.refclassid = 'pg_class'::regclass and d.refobjid <> w.relation
+    where w.relation in (select i.oid from invokers i)
+),
+based (view, may_select, may_insert) as (
+    select w.view,
+           bool_and(case when w.number = 0 then has_any_column_privilege(w.relation, 'SELECT')
+                         else has_column_privilege(w.relation, w.number::smallint, 'SELECT') end),
+           -- A trigger INSTEAD OF INSERT (64 + 4) needs no right to what the view shows.
+           bool_and(has_any_column_privilege(w.relation, 'INSERT'))
+               or exists (select from pg_trigger t where t.tgrelid = w.view and t.tgtype & 68 = 68)
+    from needs w
+    where w.relation <> w.view
+    group by w.view
+)
 select c.oid, n.nspname as schema, c.relname as name, c.relkind::text as kind, d.description as comment,
-       c.relrowsecurity as row_security, c.relchecks as checks,
+       c.relrowsecurity and row_security_active(c.oid) as row_security, c.relchecks as checks,
        exists (select from pg_inherits i where i.inhparent = c.oid) as has_children,
        coalesce(has_table_privilege(c.oid, 'SELECT'), false) as may_select,
-       coalesce(has_table_privilege(c.oid, 'INSERT'), false) as may_insert
+       coalesce(has_table_privilege(c.oid, 'INSERT'), false) as may_insert,
+       coalesce(b.may_select, true) as base_select, coalesce(b.may_insert, true) as base_insert
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
+left join based b on b.view = c.oid
 left join pg_description d on d.classoid = 'pg_class'::regclass and d.objoid = c.oid and d.objsubid = 0
 where n.nspname = any ($1::text[]) and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
   and has_schema_privilege(n.oid, 'USAGE')

@@ -48,7 +48,7 @@ class InsertTool:
 
     def input_schema(self, target: Target) -> JsonSchema:
         """Typed by the columns that take a value."""
-        return _schema(row_object(target, target.insertable))
+        return _schema(row_object(target, target.insertable), _default_returning(target))
 
     def generic_schema(self, limits: ToolLimits) -> JsonSchema:
         """Without the table's own names."""
@@ -153,14 +153,22 @@ def _column(target: Target, name: str) -> Column:
 
 def _read_returning(target: Target, given: Sequence[Any] | None) -> tuple[Column, ...]:
     if given is None:
-        key = target.table.primary_key
-        columns = [target.table.column(name) for name in (key.columns if key else ())]
-        found = tuple(column for column in columns if column is not None)
-        return found if all(column.readable for column in found) else ()
+        return _default_returning(target)
     columns_named = tuple(target.column(name, "returning") for name in given)
     if len(set(columns_named)) != len(columns_named):
         raise InvalidArgument(ErrorCode.INVALID_ARGUMENT, "'returning' names a column twice", "Name each column once.")
     return columns_named
+
+
+def _default_returning(target: Target) -> tuple[Column, ...]:
+    """The primary key, if the role may read all of it.
+
+    Nothing under row-level security: RETURNING needs a policy that lets the role see the row, INSERT does not.
+    """
+    key = target.table.primary_key
+    columns = [target.table.column(name) for name in (key.columns if key else ())]
+    found = tuple(column for column in columns if column is not None and column.readable)
+    return found if len(found) == len(columns) and not target.table.row_security else ()
 
 
 def _statements(
@@ -190,12 +198,14 @@ def _answer(target: Target, with_rows: bool, result: Result) -> bytes:
     return b"{" + b",".join(members) + b"}"
 
 
-def _schema(row: JsonSchema) -> JsonSchema:
+def _schema(row: JsonSchema, returning: Sequence[Column] | None = None) -> JsonSchema:
+    """`returning`: what comes back by default; None: it depends on the table."""
+    default = "none" if returning == () else "primary key"
     return {
         "type": "object",
         "properties": {
             "rows": {"type": "array", "items": row},
-            "returning": array_of_names("Columns to answer with; default primary key."),
+            "returning": array_of_names(f"Columns to answer with; default {default}."),
         },
         "required": ["rows"],
         "additionalProperties": False,
