@@ -76,7 +76,8 @@ class Statement:
     """SQL text in the driver's own placeholder style and the values in its order.
 
     `labels`: names of the JSON members of a row that comes back, in order. `keys`: how many further columns follow
-    that are not part of the row (order keys for the cursor).
+    that are not part of the row (order keys for the cursor). `returns_rows` False: `fetch` gives as many empty rows as
+    the database says it has written.
     """
 
     sql: str
@@ -84,6 +85,7 @@ class Statement:
     labels: tuple[str, ...] = ()
     types: tuple[SqlType, ...] = ()
     keys: int = 0
+    returns_rows: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,8 @@ class Table:
     has_children: bool = False
     #: Row-level security applies to the role.
     row_security: bool = False
+    #: An insert can answer with rows: False where a rule of the database is run in its place.
+    returns_rows: bool = True
     #: It has columns that the configuration hides: what the database says of it is not passed on unread.
     hides_columns: bool = False
 

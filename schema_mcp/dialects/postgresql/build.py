@@ -104,6 +104,7 @@ def build(name: TableName, rows: RelationRows, types: Types) -> Table:
         row_identity=_row_identity(kind, relation),
         has_children=kind is TableKind.TABLE and relation["has_children"],
         row_security=relation["row_security"],
+        returns_rows=not relation["silent"],
     )
 
 

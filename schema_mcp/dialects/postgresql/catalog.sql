@@ -74,7 +74,12 @@ select c.oid, n.nspname as schema, c.relname as name, c.relkind::text as kind, d
        exists (select from pg_inherits i where i.inhparent = c.oid) as has_children,
        coalesce(has_table_privilege(c.oid, 'SELECT'), false) as may_select,
        coalesce(has_table_privilege(c.oid, 'INSERT'), false) as may_insert,
-       coalesce(b.may_select, true) as base_select, coalesce(b.may_insert, true) as base_insert
+       coalesce(b.may_select, true) as base_select, coalesce(b.may_insert, true) as base_insert,
+       -- A rule that is run in place of INSERT answers with rows only if it says RETURNING.
+       c.relhasrules and (
+           select coalesce(bool_or(r.is_instead) and not bool_or(r.ev_action::text ~ ':returningList \('), false)
+           from pg_rewrite r where r.ev_class = c.oid and r.ev_type = '3'
+       ) as silent
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
 left join based b on b.view = c.oid
