@@ -36,19 +36,17 @@ RELATIONS = {
         CREATE VIEW grouped AS SELECT count(*) AS n FROM stock;
         CREATE MATERIALIZED VIEW stored AS SELECT 5 AS n;
         CREATE UNLOGGED TABLE unlogged (n integer, word text);
-        CREATE FOREIGN DATA WRAPPER kinds_none; CREATE SERVER kinds_nowhere FOREIGN DATA WRAPPER kinds_none;
-        CREATE FOREIGN TABLE unreadable (n integer) SERVER kinds_nowhere;
         CREATE SCHEMA more_kinds; CREATE TABLE more_kinds.plain (n integer)
     """,
     "sqlite": """
-        CREATE TABLE plain (n integer, word text);
-        CREATE TABLE stern (n integer PRIMARY KEY, word text) STRICT;
-        CREATE TABLE rowless (n integer PRIMARY KEY, word text) WITHOUT ROWID;
-        CREATE VIEW grouped AS SELECT count(*) AS n FROM plain;
-        CREATE VIEW triggered AS SELECT DISTINCT n, word FROM plain;
-        CREATE TRIGGER take INSTEAD OF INSERT ON triggered
-            BEGIN INSERT INTO plain VALUES (new.n, new.word); END;
-        CREATE VIRTUAL TABLE notes USING fts5 (word)
+        CREATE TABLE kind_plain (n integer, word text);
+        CREATE TABLE kind_stern (n integer PRIMARY KEY, word text) STRICT;
+        CREATE TABLE kind_rowless (n integer PRIMARY KEY, word text) WITHOUT ROWID;
+        CREATE VIEW kind_grouped AS SELECT count(*) AS n FROM kind_plain;
+        CREATE VIEW kind_triggered AS SELECT DISTINCT n, word FROM kind_plain;
+        CREATE TRIGGER kind_take INSTEAD OF INSERT ON kind_triggered
+            BEGIN INSERT INTO kind_plain VALUES (new.n, new.word); END;
+        CREATE VIRTUAL TABLE kind_notes USING fts5 (word)
     """,
 }
 ROW = {"n": 1, "word": "it"}
@@ -70,12 +68,12 @@ EXPECTED: dict[str, dict[str, tuple[str, bool, list[dict[str, Any]]]]] = {
         "unlogged": ("table", True, [ROW]),
     },
     "sqlite": {
-        "plain": ("table", True, [ROW]),
-        "stern": ("table", True, [ROW]),
-        "rowless": ("table", True, [ROW]),
-        "grouped": ("view", False, [{"n": 0}]),
-        "triggered": ("view", True, [ROW]),
-        "notes": ("virtual table", True, [{"word": "it"}]),
+        "kind_plain": ("table", True, [ROW]),
+        "kind_stern": ("table", True, [ROW]),
+        "kind_rowless": ("table", True, [ROW]),
+        "kind_grouped": ("view", False, [{"n": 0}]),
+        "kind_triggered": ("view", True, [ROW]),
+        "kind_notes": ("virtual table", True, [{"word": "it"}]),
     },
 }
 
@@ -93,13 +91,13 @@ def kinds(shared: Place) -> Place:
 
 def settings(place: Place) -> dict[str, Any]:
     if place.product == "sqlite":
-        return {"database__include": [*EXPECTED["sqlite"], "notes_*"]}
+        return {"database__include": [*EXPECTED["sqlite"], "kind_notes_*"]}
     return {"database__schemas": ["kinds"], "tools__surface": "tables"}
 
 
 def empty(place: Place) -> None:
     if place.product == "sqlite":
-        for table in ("plain", "stern", "rowless", "notes"):
+        for table in ("kind_plain", "kind_stern", "kind_rowless", "kind_notes"):
             place.execute(f"DELETE FROM {table}")
     else:
         place.execute(
@@ -123,12 +121,12 @@ async def test_every_kind_of_relation_is_offered_filled_and_read(kinds: Place) -
         for name, (_, takes, rows) in expected.items():
             empty(kinds)
             if takes:
-                row = {"word": "it"} if name == "notes" else ROW
+                row = {"word": "it"} if name == "kind_notes" else ROW
                 answer = await peer.call(f"insert_{prefix}{name}", {"rows": [row]})
                 assert (answer.get("inserted"), answer.get("rows")) in (
                     [(0, [])] if name == "swallowing" else [(1, []), (1, [{"n": 1}])]
                 ), (name, answer)
-            found = await peer.rows(f"query_{prefix}{name}", {"order_by": [] if name == "notes" else ["n"]})
+            found = await peer.rows(f"query_{prefix}{name}", {"order_by": [] if name == "kind_notes" else ["n"]})
             assert found == rows, name
 
 
