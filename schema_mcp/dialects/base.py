@@ -68,6 +68,8 @@ class Reading:
     gate: Gate
     schema: Schema
     postponed: frozenset[TableName] = frozenset()
+    #: How many rows tables have, roughly, where the database knows: no part of the schema.
+    row_estimates: Mapping[TableName, int] = field(default_factory=dict, compare=False, repr=False)
     mark: object = field(default=None, compare=False, repr=False)
 
 

@@ -8,7 +8,7 @@ on PostgreSQL:
   to its partitions too; what a view with security_invoker needs beneath it;
 - that a type is an enum, composite or of an extension: `OTHER`, cast to its quoted name; lengths within arrays; whether
   six fractional digits of a second were asked for; NOT NULL of a domain under another domain;
-- unique indexes without a constraint, and foreign keys that refer to one;
+- indexes, also unique ones without a constraint and foreign keys that refer to one; row estimates;
 - keys, checks and defaults of tables that belong to another role, who did not grant more than SELECT;
 - of constraints that share a name within a schema, which condition or target is whose, if they differ: left out;
 - that a schema may not be used, or belongs to an extension: the database refuses.

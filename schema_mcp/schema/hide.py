@@ -10,7 +10,7 @@ from dataclasses import replace
 from fnmatch import translate
 from functools import lru_cache
 
-from schema_mcp.schema.model import Column, ForeignKey, Generated, Privilege, Table
+from schema_mcp.schema.model import Column, ForeignKey, Generated, Index, Privilege, Table
 from schema_mcp.schema.select import Selection
 from schema_mcp.schema.tokens import names_in
 
@@ -42,6 +42,7 @@ def visible(table: Table, selection: Selection) -> Table:
         primary_key=primary_key if primary_key and not hidden & set(primary_key.columns) else None,
         uniques=tuple(key for key in table.uniques if not hidden & set(key.columns)),
         foreign_keys=foreign_keys,
+        indexes=tuple(index for index in table.indexes if not _is_about(index, hidden)),
         checks=tuple(check for check in table.checks if not _names(check.expression, hidden)),
         privileges=frozenset[Privilege]().union(*(column.privileges for column in columns)),
         row_identity=() if _is_row_identity(table, gone) else table.row_identity,
@@ -80,6 +81,13 @@ def _renumbered(column: Column, position: int, hidden: Collection[str], closed: 
         default = None
     privileges = column.privileges - {Privilege.INSERT} if closed else column.privileges
     return replace(column, position=position, default=default, privileges=privileges)
+
+
+def _is_about(index: Index, hidden: Collection[str]) -> bool:
+    texts = [part.expression for part in index.parts if part.expression is not None]
+    texts += [index.predicate] if index.predicate is not None else []
+    columns = {*(part.column for part in index.parts), *index.included}
+    return bool(columns & set(hidden)) or any(_names(text, hidden) for text in texts)
 
 
 def _names(expression: str, hidden: Collection[str]) -> bool:

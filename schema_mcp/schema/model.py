@@ -114,6 +114,30 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """What the database finds rows by. Each part is a column's name or an expression's text, in order."""
+
+    name: str
+    parts: tuple["IndexPart", ...]
+    unique: bool
+    #: Columns that are only stored with it.
+    included: tuple[str, ...] = ()
+    #: `btree`, `gin`, ...; None where the product has one kind.
+    method: str | None = None
+    #: The rows that are in it, as the database prints the condition; None: all.
+    predicate: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexPart:
+    """A column (`column`) or an expression (`expression`): one of them is not None."""
+
+    column: str | None = None
+    expression: str | None = None
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """A relation with everything that its tools are made of."""
 
@@ -124,6 +148,7 @@ class Table:
     uniques: tuple[Key, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
     checks: tuple[Check, ...] = ()
+    indexes: tuple[Index, ...] = ()
     comment: str | None = None
     #: SELECT: some column is readable. INSERT: the relation takes rows and the role may give some.
     privileges: frozenset[Privilege] = frozenset(Privilege)

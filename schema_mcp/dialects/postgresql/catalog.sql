@@ -71,7 +71,7 @@ based (view, may_select, may_insert) as (
 )
 select c.oid, n.nspname as schema, c.relname as name, c.relkind::text as kind, d.description as comment,
        c.relrowsecurity and row_security_active(c.oid) as row_security, c.relchecks as checks,
-       exists (select from pg_inherits i where i.inhparent = c.oid) as has_children,
+       exists (select from pg_inherits i where i.inhparent = c.oid) as has_children, c.reltuples as estimate,
        coalesce(has_table_privilege(c.oid, 'SELECT'), false) as may_select,
        coalesce(has_table_privilege(c.oid, 'INSERT'), false) as may_insert,
        coalesce(b.may_select, true) as base_select, coalesce(b.may_insert, true) as base_insert,
@@ -156,6 +156,17 @@ from pg_index i
 join pg_class c on c.oid = i.indexrelid
 where i.indrelid = any ($1::oid[]) and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null
 
+-- name: indexes
+-- Indexes of the relations $1 that can be used. `numbers`: of columns, 0 for an expression; the first `width` of them are
+-- looked for, the others stored with them; `options`: 1 for descending. What needs a lock is in `expressions`.
+select i.indrelid as relation, c.relname as name, m.amname as method, i.indisunique as is_unique,
+       i.indkey::text as numbers, i.indnkeyatts as width, i.indoption::text as options,
+       i.indexprs is not null as has_expressions, i.indpred is not null as is_partial
+from pg_index i
+join pg_class c on c.oid = i.indexrelid
+join pg_am m on m.oid = c.relam
+where i.indrelid = any ($1::oid[]) and i.indisvalid and i.indislive
+
 -- name: foreign_keys
 -- Foreign keys of the relations $1. One that refers to a partitioned table has a row for each partition as well, all
 -- with a parent.
@@ -181,6 +192,7 @@ rollback to savepoint expressions
 
 -- name: expressions
 -- What cannot be had without a lock on the relations $1: `check` (name, expression), `generated` (column, expression),
+-- `part` (its place in the index and the index, expression) and `predicate` (index, expression),
 -- `updatable` (bits of INSERT 8, UPDATE 4, DELETE 16; with triggers and rules), which fails for views over `unusable`.
 with recursive unusable (oid) as (
     select f.ftrelid
@@ -204,6 +216,16 @@ select a.attrelid, 'generated', a.attname::text, pg_get_expr(f.adbin, f.adrelid)
 from pg_attrdef f
 join pg_attribute a on a.attrelid = f.adrelid and a.attnum = f.adnum
 where f.adrelid = any ($1::oid[]) and a.attgenerated <> ''
+union all
+select i.indrelid, 'part', n || ' ' || c.relname, coalesce(pg_get_indexdef(i.indexrelid, n, false), '')
+from pg_index i
+join pg_class c on c.oid = i.indexrelid, generate_series(1, i.indnkeyatts) n
+where i.indrelid = any ($1::oid[]) and i.indexprs is not null and i.indkey[n - 1] = 0 and i.indisvalid and i.indislive
+union all
+select i.indrelid, 'predicate', c.relname::text, pg_get_expr(i.indpred, i.indrelid)
+from pg_index i
+join pg_class c on c.oid = i.indexrelid
+where i.indrelid = any ($1::oid[]) and i.indpred is not null and i.indisvalid and i.indislive
 union all
 select c.oid, 'updatable', '', pg_relation_is_updatable(c.oid, true)::text
 from pg_class c

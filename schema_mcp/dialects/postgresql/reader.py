@@ -23,7 +23,7 @@ import asyncpg
 
 from schema_mcp.dialects import information_schema
 from schema_mcp.dialects.base import Gate, Reading
-from schema_mcp.dialects.postgresql.build import RelationRows, Row, build, has_expressions, is_gone
+from schema_mcp.dialects.postgresql.build import RelationRows, Row, build, has_expressions, is_gone, row_estimate
 from schema_mcp.dialects.postgresql.errors import DRIVER_ERRORS, is_unavailable, reason
 from schema_mcp.dialects.postgresql.types import TypeGone, Types
 from schema_mcp.dialects.queries import load
@@ -109,6 +109,7 @@ async def _read(connection: asyncpg.Connection, source: str, selection: Selectio
     old = previous.schema.tables if previous is not None else {}
     tables: dict[TableName, Table] = {}
     postponed: set[TableName] = set()
+    estimates: dict[TableName, int] = {}
     for done, (oid, rows) in enumerate(catalog.relations):
         if done % _TABLES_AT_A_TIME == 0:
             await asyncio.sleep(0)
@@ -125,8 +126,10 @@ async def _read(connection: asyncpg.Connection, source: str, selection: Selectio
                 postponed.add(name)
         if table is not None and table.privileges:
             tables[name] = table
+            if (estimate := row_estimate(rows.relation)) is not None:
+                estimates[name] = estimate
     schema = Schema(source=source, dialect="postgresql", default_schema=catalog.default_schema, tables=tables)
-    return Reading(gate=catalog.gate, schema=schema, postponed=frozenset(postponed))
+    return Reading(gate=catalog.gate, schema=schema, postponed=frozenset(postponed), row_estimates=estimates)
 
 
 async def _read_portably(connection: asyncpg.Connection, source: str, selection: Selection) -> Reading:
@@ -186,7 +189,10 @@ async def _fetch(connection: asyncpg.Connection, selection: Selection) -> _Catal
     columns = _by_relation(column_rows)
     keys = _by_relation(await connection.fetch(_QUERIES["keys"].sql, oids))
     foreign_keys = _by_relation(await connection.fetch(_QUERIES["foreign_keys"].sql, oids))
-    with_expressions = {oid for oid, row in relations.items() if has_expressions(row, columns.get(oid, ()))}
+    indexes = _by_relation(await connection.fetch(_QUERIES["indexes"].sql, oids))
+    with_expressions = {
+        oid for oid, row in relations.items() if has_expressions(row, columns.get(oid, ()), indexes.get(oid, ()))
+    }
     expressions, postponed = await _expressions(connection, with_expressions)
     return _Catalog(
         gate=_gate(context),
@@ -199,6 +205,7 @@ async def _fetch(connection: asyncpg.Connection, selection: Selection) -> _Catal
                     columns=columns.get(oid, ()),
                     keys=keys.get(oid, ()),
                     foreign_keys=foreign_keys.get(oid, ()),
+                    indexes=indexes.get(oid, ()),
                     expressions=expressions.get(oid, ()),
                 ),
             )

@@ -44,6 +44,23 @@ SELECT s.name, f.id, f.seq, f."from", f."table", f."to"
 FROM main.sqlite_schema AS s JOIN pragma_foreign_key_list(s.name, 'main') AS f
 WHERE s.type = 'table' AND s.rootpage > 0
 
+-- name: indexes
+-- One row a column of each index; its name is null for an expression. `text`: the definition, null for a constraint's.
+SELECT s.name, i.name, i."unique", i.partial, k.seqno, k.name, k."desc", d.sql AS text
+FROM main.sqlite_schema AS s
+JOIN pragma_index_list(s.name, 'main') AS i
+JOIN pragma_index_xinfo(i.name, 'main') AS k
+LEFT JOIN main.sqlite_schema AS d ON d.type = 'index' AND d.name = i.name
+WHERE s.type = 'table' AND s.rootpage > 0 AND k."key"
+
+-- name: has_statistics
+-- Whether ANALYZE was ever run.
+SELECT 1 FROM main.sqlite_schema WHERE name = 'sqlite_stat1'
+
+-- name: statistics
+-- The first number of `stat` is how many rows were in the index, or, without one, in the table (fileformat2.html).
+SELECT tbl, idx, stat FROM main.sqlite_stat1
+
 -- name: unique_indexes
 -- One row a column of an index that tells all rows apart; the last one made has seq 0. `origin`: pk, u (a constraint)
 -- or c (CREATE INDEX). The column's name is null for an expression.

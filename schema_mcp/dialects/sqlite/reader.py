@@ -18,7 +18,19 @@ from schema_mcp.dialects.sqlite import ddl
 from schema_mcp.dialects.sqlite.connection import DatabaseFile
 from schema_mcp.dialects.sqlite.types import sql_type
 from schema_mcp.schema.hide import visible
-from schema_mcp.schema.model import Column, ForeignKey, Generated, Key, Privilege, Schema, Table, TableKind, TableName
+from schema_mcp.schema.model import (
+    Column,
+    ForeignKey,
+    Generated,
+    Index,
+    IndexPart,
+    Key,
+    Privilege,
+    Schema,
+    Table,
+    TableKind,
+    TableName,
+)
 from schema_mcp.schema.select import Selection
 
 MAIN = "main"
@@ -39,6 +51,9 @@ _READS_AND_TAKES_ROWS = frozenset(Privilege)
 _ColumnRow: TypeAlias = tuple[int, str, str, int, str | None, int, int]
 
 
+_IndexRow: TypeAlias = tuple[str, int, int, int, str | None, int, str | None]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Relation:
     """One row of the query `relations`, its definition and the rows of the other queries about it, in order."""
@@ -54,6 +69,8 @@ class _Relation:
     foreign_keys: Sequence[tuple[int, int, str, str, str | None]]
     #: seq, name, origin, seqno, column.
     unique_indexes: Sequence[tuple[int, str, str, int, str | None]]
+    #: name, unique, partial, seqno, column, descending, definition.
+    indexes: Sequence[_IndexRow]
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -78,10 +95,12 @@ def read(
     with _one_snapshot(connection):
         version = _schema_version(connection)
         relations = {relation.name: relation for relation in _relations(connection)}
+        counts = _row_counts(connection, relations)
     file.require(identity)
     tables = {table.name: table for table in _Builder(source=source, relations=relations).tables(selection)}
     schema = Schema(source=source, dialect="sqlite", default_schema=MAIN, tables=tables)
-    return Reading(gate=Gate(identity, version), schema=schema)
+    estimates = {name: counts[name.name] for name in tables if name.name in counts}
+    return Reading(gate=Gate(identity, version), schema=schema, row_estimates=estimates)
 
 
 @contextmanager
@@ -115,6 +134,7 @@ def _relations(connection: sqlite3.Connection) -> Iterator[_Relation]:
         columns |= _columns_of_some(connection, query, [row[0] for row in described if row[1] == kind])
     foreign_keys = _grouped(connection.execute(_QUERIES["foreign_keys"].sql))
     unique_indexes = _grouped(connection.execute(_QUERIES["unique_indexes"].sql))
+    indexes = _grouped(connection.execute(_QUERIES["indexes"].sql))
     for name, kind, without_rowid, strict in described:
         if name in columns and name in texts:
             yield _Relation(
@@ -127,7 +147,21 @@ def _relations(connection: sqlite3.Connection) -> Iterator[_Relation]:
                 columns=sorted(row for row in columns[name] if row[6] != _HIDDEN),
                 foreign_keys=sorted(foreign_keys.get(name, ()), key=lambda row: (-row[0], row[1])),
                 unique_indexes=sorted(unique_indexes.get(name, ()), key=lambda row: (-row[0], row[3])),
+                indexes=sorted(indexes.get(name, ()), key=lambda row: (row[0], row[3])),
             )
+
+
+def _row_counts(connection: sqlite3.Connection, relations: Mapping[str, _Relation]) -> Mapping[str, int]:
+    """What ANALYZE counted, where it was run; a partial index holds a part of the rows only."""
+    if connection.execute(_QUERIES["has_statistics"].sql).fetchone() is None:
+        return {}
+    partial = {row[0] for relation in relations.values() for row in relation.indexes if row[2]}
+    counts: dict[str, int] = {}
+    for table, index, statistics in connection.execute(_QUERIES["statistics"].sql):
+        first = str(statistics).partition(" ")[0]
+        if index not in partial and first.isdecimal():
+            counts[table] = int(first)
+    return counts
 
 
 def _columns_of_some(connection: sqlite3.Connection, query: str, names: Sequence[str]) -> dict[str, list[Any]]:
@@ -187,6 +221,7 @@ class _Builder:
             uniques=uniques,
             foreign_keys=tuple(self._foreign_keys(relation)),
             checks=said.checks,
+            indexes=_indexes(relation),
             comment=said.comment,
             privileges=privileges,
             row_identity=_row_identity(relation),
@@ -267,6 +302,27 @@ def _uniques(relation: _Relation) -> tuple[Key, ...]:
         for (name, origin), columns in indexes.items()
         if None not in columns
     )
+
+
+def _indexes(relation: _Relation) -> tuple[Index, ...]:
+    """By name. Only the text tells what an expression is, and which rows are in a partial index."""
+    grouped: defaultdict[str, list[_IndexRow]] = defaultdict(list)
+    for row in relation.indexes:
+        grouped[row[0]].append(row)
+    made = []
+    for name, rows in grouped.items():
+        _, unique, partial, _, _, _, sql = rows[0]
+        texts, predicate = ddl.read_index(sql) if sql else ((), None)
+        parts = [
+            IndexPart(
+                column=column,
+                expression=None if column is not None else (texts[place] if place < len(texts) else ""),
+                descending=bool(descending),
+            )
+            for place, (_, _, _, _, column, descending, _) in enumerate(rows)
+        ]
+        made.append(Index(name=name, parts=tuple(parts), unique=bool(unique), predicate=predicate if partial else None))
+    return tuple(made)
 
 
 def _row_identity(relation: _Relation) -> tuple[str, ...]:
