@@ -47,9 +47,9 @@ def as_mermaid(schema: Schema) -> str:
 
 
 def _as_dict(table: Table) -> dict[str, Any]:
-    """Without a word about hidden columns."""
+    """Without a word about hidden columns, nor what is the dialect's own."""
     members = asdict(table)
-    del members["hides_columns"]
+    del members["hides_columns"], members["identity"]
     return members
 
 

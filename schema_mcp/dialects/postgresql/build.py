@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schema_mcp.dialects.postgresql.types import Types
+from schema_mcp.schema.fingerprint import identity
 from schema_mcp.schema.model import (
     Check,
     Column,
@@ -121,7 +122,14 @@ def build(name: TableName, rows: RelationRows, types: Types) -> Table:
         has_children=kind is TableKind.TABLE and relation["has_children"],
         row_security=relation["row_security"],
         returns_rows=not relation["silent"],
+        identity=identity(identity_text(rows)),
     )
+
+
+def identity_text(rows: RelationRows) -> str:
+    """As the query `identity` gives it."""
+    columns = [f"{row['number']}:{row['name']}:{row['type']}:{row['modifier']}" for row in rows.columns]
+    return f"{rows.relation['oid']} {','.join(columns)}"
 
 
 def _column(

@@ -62,6 +62,7 @@ class DescribeTableTool:
             statements=(statement,),
             writes=False,
             limit=samples.MAX_ROWS,
+            identity=target.table.identity,
             answer=partial(_with_samples, described),
             timeout_s=samples.TIMEOUT_S,
             otherwise=partial(_without_samples, described),
