@@ -83,7 +83,7 @@ async def test_what_changes_no_table_makes_no_new_catalog(place: Place) -> None:
         assert program.app.registry.current is catalog
         assert len(seen(program, CatalogReplaced)) == 1
         # On SQLite rows do not move the gate.
-        assert len(seen(program, CatalogRead)) == (4 if place.product == "postgresql" else 3)
+        assert len(seen(program, CatalogRead)) == (3 if place.product == "postgresql" else 2)
 
 
 @POSTGRESQL
