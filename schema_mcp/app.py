@@ -72,7 +72,10 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
     watcher = Watcher(
         {SOURCE: database},
         Selection(
-            schemas=settings.database.schemas, include=settings.database.include, exclude=settings.database.exclude
+            schemas=settings.database.schemas,
+            include=settings.database.include,
+            exclude=settings.database.exclude,
+            hide_columns=settings.database.hide_columns,
         ),
         registry,
         build_settings,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from schema_mcp.catalog.estimates import RowEstimates
 from schema_mcp.dialects.base import Dialect
 from schema_mcp.errors import ErrorCode, InvalidArgument, StaleSchema
 from schema_mcp.schema.model import Schema, Table, TableName
@@ -52,6 +53,7 @@ class BuildSettings:
     limits: ToolLimits
     dialects: Mapping[str, Dialect]
     cursor_secret: bytes
+    row_estimates: RowEstimates = field(default_factory=RowEstimates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,7 +76,12 @@ class Catalog:
     limits: ToolLimits
     cursor_secret: bytes
     policy: Policy
+    row_estimates: RowEstimates
     _by_name: Mapping[str, TableName] = field(repr=False)
+
+    def row_estimate(self, target: Target) -> int | None:
+        """See `CatalogView.row_estimate`."""
+        return self.row_estimates.of(target.table.name)
 
     def allowed(self, target: Target) -> Sequence[str]:
         """The kinds that serve this table."""
@@ -148,6 +155,7 @@ def build(settings: BuildSettings, schemas: Mapping[str, Schema], previous: Cata
         limits=settings.limits,
         cursor_secret=settings.cursor_secret,
         policy=settings.policy,
+        row_estimates=settings.row_estimates,
         _by_name=MappingProxyType(by_name),
     )
 

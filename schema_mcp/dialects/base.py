@@ -73,6 +73,8 @@ class Reading:
     schema: Schema
     postponed: frozenset[TableName] = frozenset()
     fresh: frozenset[TableName] | None = field(default=None, compare=False, repr=False)
+    #: How many rows tables have, roughly, where the database knows: no part of the schema.
+    row_estimates: Mapping[TableName, int] = field(default_factory=dict, compare=False, repr=False)
     mark: object = field(default=None, compare=False, repr=False)
 
 
@@ -81,7 +83,8 @@ class Statement:
     """SQL text in the driver's own placeholder style and the values in its order.
 
     `labels`: names of the JSON members of a row that comes back, in order. `keys`: how many further columns follow
-    that are not part of the row (order keys for the cursor).
+    that are not part of the row (order keys for the cursor). `returns_rows` False: `fetch` gives as many empty rows as
+    the database says it has written.
     """
 
     sql: str
@@ -89,6 +92,7 @@ class Statement:
     labels: tuple[str, ...] = ()
     types: tuple[SqlType, ...] = ()
     keys: int = 0
+    returns_rows: bool = True
 
 
 @dataclass(frozen=True, slots=True)

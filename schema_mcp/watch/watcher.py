@@ -269,6 +269,7 @@ class Watcher:
         for news in found:
             source, reading = news.source, news.reading
             source.schema, source.reading = reading.schema, reading
+            self._settings.row_estimates.replace(source.database.name, reading.row_estimates)
             _succeeded(source)
         return changes
 
