@@ -61,3 +61,11 @@ def test_a_numeric_type_has_precision_and_scale() -> None:
 def test_definitions_are_read_from_their_text(sql: str, expected: tuple[Any, ...]) -> None:
     said = ddl.read_table(sql)
     assert (said.comment, said.columns, [(check.name, check.expression) for check in said.checks]) == expected
+
+
+def test_the_collation_of_a_column_is_read_from_its_own_definition() -> None:
+    said = ddl.read_table(
+        'CREATE TABLE t (A TEXT COLLATE nocase, b TEXT CHECK (b COLLATE NOCASE > 1), "c d" COLLATE /* by */ "RTRIM",'
+        " e DEFAULT 'x' collate rtrim COLLATE [NoCase] NOT NULL, collate_f, UNIQUE (b COLLATE NOCASE))"
+    )
+    assert said.collations == {"a": "NOCASE", "c d": "RTRIM", "e": "NOCASE"}
