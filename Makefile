@@ -9,7 +9,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/schema-mcp demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist=worksteal
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -153,16 +153,26 @@ def build(settings: BuildSettings, schemas: Mapping[str, Schema], previous: Cata
 
 
 def _former(previous: Catalog | None, schemas: Mapping[str, Schema]) -> Former:
+    """What was served, as far as it may be gone: of the tables that stand in no schema as they were."""
     if previous is None:
         return Former()
+    now = {source: schema.tables for source, schema in schemas.items()}
+    changed = [
+        target for name, target in previous.targets.items() if now.get(name.source, {}).get(name) is not target.table
+    ]
     columns = dict(previous.former.columns)
-    for name, target in previous.targets.items():
-        columns[name] = columns.get(name, frozenset()) | frozenset(target.by_key)
+    for target in changed:
+        columns[target.table.name] = columns.get(target.table.name, frozenset()) | frozenset(target.by_key)
     return Former(
-        tools=previous.former.tools | frozenset(previous.table_tools),
-        tables=previous.former.tables | frozenset(previous._by_name),
+        tools=previous.former.tools.union(f"{tool.name}_{target.slug}" for target in changed for tool in TABLE_TOOLS),
+        tables=previous.former.tables.union(name for target in changed for name in _names(target)),
         columns=MappingProxyType(columns),
     )
+
+
+def _names(target: Target) -> tuple[str, str, str]:
+    """What the table may be called in arguments: as it is shown, qualified, by its slug."""
+    return target.display, display_name(target.table.name, "\0"), target.slug
 
 
 def _targets(

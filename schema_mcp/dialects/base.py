@@ -49,11 +49,13 @@ class Gate:
     """What is compared between two looks: equal gates mean that no schema change was committed between them.
 
     `identity`: which database the name leads to (device and inode of a file); when it differs, older connections lead
-    elsewhere. `version`: of its schema, or of everything committed.
+    elsewhere. `version`: of its schema, or of everything committed. `hint`: where the version says too much, this tells
+    most changes of the schema from other commits; neither surely nor at once.
     """
 
     identity: str
     version: str
+    hint: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,10 +26,13 @@ class SchemaDiff:
 
 def diff(before: Schema | None, after: Schema) -> SchemaDiff:
     """The difference that turns `before` into `after`; without `before` every table is added."""
+    if before is after:
+        return SchemaDiff()
     old = before.tables if before is not None else {}
     new = after.tables
+    pairs = ((old[name], table) for name, table in new.items() if name in old)
     return SchemaDiff(
         added=tuple(new[name] for name in new if name not in old),
         removed=tuple(old[name] for name in old if name not in new),
-        changed=tuple((old[name], new[name]) for name in new if name in old and old[name] != new[name]),
+        changed=tuple((one, other) for one, other in pairs if one is not other and one != other),
     )

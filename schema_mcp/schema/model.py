@@ -162,4 +162,5 @@ class Schema:
     tables: Mapping[TableName, Table] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tables", MappingProxyType(dict(sorted(self.tables.items()))))
+        in_order = sorted(self.tables.items(), key=lambda item: (item[0].source, item[0].schema, item[0].name))
+        object.__setattr__(self, "tables", MappingProxyType(dict(in_order)))
