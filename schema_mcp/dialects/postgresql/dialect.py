@@ -11,7 +11,7 @@ from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 from schema_mcp.dialects.base import Connection, DriverValue, Gate, Reading, Row, SessionLimits, Statement, Value
 from schema_mcp.dialects.postgresql import errors, reader, statements, values
 from schema_mcp.errors import CallError
-from schema_mcp.schema.model import Column, Table
+from schema_mcp.schema.model import Column, Table, TableKind
 from schema_mcp.schema.select import Selection
 from schema_mcp.schema.types import SqlType
 
@@ -42,6 +42,7 @@ class PostgresqlDialect:
     nulls_first = False
     binds_lists = True
     tags: tuple[str, ...] = ()
+    returns_what_was_sent: frozenset[TableKind] = frozenset()
     begin_read = "BEGIN READ ONLY"
     begin_write = "BEGIN"
 

@@ -161,6 +161,13 @@ def _read_returning(target: Target, given: Sequence[Any] | None) -> tuple[Column
         columns = [target.table.column(name) for name in (key.columns if key else ())]
         found = tuple(column for column in columns if column is not None)
         return found if all(column.readable for column in found) else ()
+    if given and target.table.kind in target.dialect.returns_what_was_sent:
+        raise InvalidArgument(
+            ErrorCode.INVALID_ARGUMENT,
+            f"'returning' is not possible for {target.table.kind} '{target.display}': the database would tell what was "
+            "sent, not what it stored",
+            "Leave 'returning' out, and query the relation for its rows.",
+        )
     columns_named = tuple(target.column(name, "returning") for name in given)
     if len(set(columns_named)) != len(columns_named):
         raise InvalidArgument(ErrorCode.INVALID_ARGUMENT, "'returning' names a column twice", "Name each column once.")
