@@ -69,7 +69,7 @@ def read_table(sql: str) -> Definition:
         columns={
             folded(name): text
             for start, end, comments, _ in reading.items
-            if (text := _text(comments)) and (name := reading.column_name(start, end))
+            if comments and (text := _text(comments)) and (name := reading.column_name(start, end))
         },
         checks=tuple(reading.checks),
         collations={
