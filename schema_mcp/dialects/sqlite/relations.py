@@ -6,7 +6,8 @@ at the reading before, and about all views and virtual tables once anything has 
 columns. What did not change stays the same objects.
 
 What cannot be described, because it refers to something that is gone (a view) or because its module is not loaded (a
-virtual table), is left out. Only the database `main` is read.
+virtual table), is left out; and so is what no statement can name, because its name or a column's is not UTF-8. Only the
+database `main` is read.
 """
 
 import json
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from schema_mcp.dialects.queries import load
 from schema_mcp.dialects.sqlite import ddl
+from schema_mcp.dialects.sqlite.tagged import Undecodable, decode
 from schema_mcp.schema.model import TableKind
 
 QUERIES = load("schema_mcp.dialects.sqlite", "catalog.sql")
@@ -77,6 +79,29 @@ def read_relations(connection: sqlite3.Connection, before: Relations | None) -> 
 
     Within one transaction. Raises: sqlite3.Error.
     """
+    try:
+        return _read(connection, before)
+    except sqlite3.OperationalError as exc:
+        if not str(exc).startswith("Could not decode"):
+            raise
+    # Other programs write text in any encoding. The factory costs a call a text, so it is not the rule.
+    connection.text_factory = decode
+    try:
+        found = _read(connection, before)
+    finally:
+        connection.text_factory = str
+    unnamed = {
+        name
+        for name, relation in found.by_name.items()
+        if any(isinstance(row[1], Undecodable) for row in relation.columns)
+    }
+    if not unnamed:
+        return found
+    by_name = {name: relation for name, relation in found.by_name.items() if name not in unnamed}
+    return Relations(said=found.said, described=found.described, by_name=by_name)
+
+
+def _read(connection: sqlite3.Connection, before: Relations | None) -> Relations:
     said = _texts(connection)
     described = {row[0]: row for row in connection.execute(QUERIES["relations"].sql) if row[0] in said}
     if before is not None and (before.said, before.described) == (said, described):
@@ -89,6 +114,8 @@ def _texts(connection: sqlite3.Connection) -> dict[str, _Said]:
     indexes: defaultdict[str, list[tuple[str, str | None]]] = defaultdict(list)
     take_rows: set[str] = set()
     for type_, name, of, sql in connection.execute(QUERIES["definitions"].sql):
+        if isinstance(sql, Undecodable):
+            sql = sql.readable
         match type_:
             case "table" | "view":
                 texts[name] = sql or ""

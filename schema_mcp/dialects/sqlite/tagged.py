@@ -28,6 +28,11 @@ class Undecodable(str):
 
     __slots__ = ()
 
+    @property
+    def readable(self) -> str:
+        """The text with U+FFFD for what is not UTF-8."""
+        return base64.b64decode(self.removeprefix(UNDECODABLE)).decode(errors="replace")
+
 
 def decode(data: bytes) -> str:
     """Text as SQLite holds it; what is not UTF-8 as `Undecodable`. A text factory for a connection."""
