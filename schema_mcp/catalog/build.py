@@ -183,7 +183,7 @@ def _targets(
         names = slugs(schema.tables, schema.default_schema)
         for name, table in schema.tables.items():
             old = previous.targets.get(name) if previous else None
-            if old is not None and old.slug == names[name] and (old.table is table or old.table == table):
+            if old is not None and old.slug == names[name] and _same(old.table, table):
                 targets[name] = old
                 continue
             targets[name] = Target(
@@ -196,6 +196,10 @@ def _targets(
                 former_columns=_gone(former, table),
             )
     return targets
+
+
+def _same(old: Table, table: Table) -> bool:
+    return old is table or (old.identity == table.identity and old == table)
 
 
 def _gone(former: Former, table: Table) -> frozenset[str]:

@@ -64,12 +64,15 @@ class Reading:
 
     `postponed`: tables whose expressions could not be read because somebody holds a lock on them; they stand as they
     were before (or without their expressions), and the next look has to read again even if the gate has not moved.
+    `fresh`: tables that were read for this reading, or found to be gone; None: all. Of these alone it may be that they
+    were changed in mid-read; that they were not is known when a later reading does not find them changed.
     `mark`: what the dialect itself needs to find, the next time, what has changed since; opaque to everybody else.
     """
 
     gate: Gate
     schema: Schema
     postponed: frozenset[TableName] = frozenset()
+    fresh: frozenset[TableName] | None = field(default=None, compare=False, repr=False)
     mark: object = field(default=None, compare=False, repr=False)
 
 
@@ -119,6 +122,9 @@ class Dialect(Protocol):
     #: Statements that open a transaction for reading and for writing.
     begin_read: str
     begin_write: str
+    #: A query for what the relation of that schema and name (two parameters) is now, as one text: equal texts mean the
+    #: same relation with the same columns and types. `fingerprint.identity` of it is `Table.identity`.
+    identity: str
 
     def engine_options(self, url: sa.URL, limits: SessionLimits) -> tuple[sa.URL, Mapping[str, Any]]:
         """The URL for `create_async_engine` and its keyword arguments (connect_args and such), limits set."""

@@ -2,9 +2,9 @@
 
 In this order, for each source: (1) wait for the timer or for somebody who asks; (2) the gate, one cheap statement, says
 whether anything can have changed; (3) read what has changed in the schema, wait until `debounce_s` has passed since the
-gate opened, and accept the reading only if the gate has not moved meanwhile or a second reading is equal (catalog reads
-tear under DDL, even in one snapshot); (4) build the next catalog and swap it in. Whatever fails, the last good one
-stays, and the next try comes later and later.
+gate opened, and accept the reading only if the gate has not moved meanwhile or a second reading finds nothing changed
+of what was read (catalog reads tear under DDL, even in one snapshot); (4) build the next catalog and swap it in.
+Whatever fails, the last good one stays, and the next try comes later and later.
 
 Where the gate moves with every commit, looks that find nothing are spaced by what they cost, unless the gate hints at
 the schema. Every `full_refresh_s` everything is read again, for what no digest tells.
@@ -250,6 +250,9 @@ class Watcher:
             again = await dialect.read(connection, name, self._selection, reading)
             if not await _diff(reading.schema, again.schema):
                 return again
+            if reading.fresh is not None and again.fresh is not None and not reading.fresh & again.fresh:
+                self._wake.set()
+                return reading
             reading = again
         raise _Unsettled(name)
 
@@ -275,6 +278,8 @@ class Watcher:
         first, longest = self._poll_interval_s, max(MAX_LONG_WAIT_S, self._poll_interval_s)
         if passes:
             first, longest = min(self._poll_interval_s, FIRST_SHORT_WAIT_S), MAX_SHORT_WAIT_S
+        if isinstance(error, _Unsettled):
+            longest = first  # nothing is wrong: whoever changes the schema will pause, and that moment is to be caught
         wait_s = min(first * 2.0 ** min(source.failures - 1, 20), longest)
         wait_s *= random.uniform(0.8, 1.0)
         source.try_again_at = time.monotonic() + wait_s
@@ -301,6 +306,8 @@ class Watcher:
         else:
             catalog = build(self._settings, schemas, previous)
         self._registry.replace(catalog)
+        if not any(change.structural for change in changes) and read.keys() <= kept.keys():
+            return
         outcome = self._outcome(changes)
         self._observe(
             CatalogReplaced(

@@ -295,6 +295,17 @@ select c.oid, 'updatable', '', pg_relation_is_updatable(c.oid, true)::text
 from pg_class c
 where c.oid = any ($1::oid[]) and c.relkind in ('v', 'f') and c.oid not in (select u.oid from unusable u)
 
+-- name: identity
+-- Which relation has the name $2 in the schema $1 now, and what its columns are; `build.identity_text` says the same.
+-- Asked inside of the transaction of a call, whose lock on the relation keeps it from changing; under any search path.
+select pg_catalog.concat(c.oid, ' ', pg_catalog.string_agg(
+    pg_catalog.concat_ws(':', a.attnum, a.attname, a.atttypid, a.atttypmod), ',' order by a.attnum))
+from pg_catalog.pg_class c
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+where n.nspname = $1::pg_catalog.text and c.relname = $2::pg_catalog.text
+group by c.oid
+
 -- name: locked
 -- Relations that another session has locked against everybody, or waits to lock, and the views over them.
 with recursive locked (oid) as (

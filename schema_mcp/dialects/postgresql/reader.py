@@ -96,7 +96,7 @@ async def _read(connection: asyncpg.Connection, source: str, selection: Selectio
         context = await _context(connection, selection)
         found = await _changes(connection, context, previous)
         if previous is not None and found.relations == set():
-            return replace(previous, gate=context.gate)
+            return replace(previous, gate=context.gate, fresh=frozenset())
         parts = [await fetch(connection, selection, context.schemas, found.relations)]
         if previous is not None and found.mark is not None and found.relations is not None:
             renamed = _renamed(parts[0], found.mark, previous.schema)
@@ -187,15 +187,17 @@ async def _merged(
     names = {oid: name for oid, name in kept.items() if oid not in (found.relations or ())}
     tables = {name: known[name] for name in names.values()}
     postponed: dict[int, TableName] = {}
+    fresh = {name for oid, name in (before or {}).items() if oid not in names}
     done = 0
     for part in parts:
         for oid, rows in part.relations.items():
             done += 1
             if done % _TABLES_AT_A_TIME == 0:
                 await asyncio.sleep(0)
+            name = TableName(source=source, schema=rows.relation["schema"], name=rows.relation["name"])
+            fresh.add(name)
             if is_gone(rows):
                 continue
-            name = TableName(source=source, schema=rows.relation["schema"], name=rows.relation["name"])
             #: Not another one's that had this name.
             old = known.get(name) if before is None or before.get(oid) == name else None
             table = old
@@ -208,11 +210,12 @@ async def _merged(
                     postponed[oid] = name
             if table is not None and table.privileges:
                 names[oid] = name
-                tables[name] = old if old is not None and old == table else table
+                tables[name] = old if old is not None and old == table and old.identity == table.identity else table
     return Reading(
         gate=context.gate,
         schema=_schema(source, context.default_schema, tables, previous),
         postponed=frozenset(postponed.values()),
+        fresh=frozenset(fresh) if found.relations is not None else None,
         mark=Mark(
             context=context.binds,
             baseline=context.oldest,

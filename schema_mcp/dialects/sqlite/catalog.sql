@@ -6,9 +6,15 @@
 PRAGMA schema_version
 
 -- name: definitions
--- The text of everything there is, in the order in which it was made; `tbl_name` is what an index or a trigger belongs
--- to. First in the transaction, because it makes SQLite parse the schema again if another process has changed it.
-SELECT type, name, tbl_name, sql FROM main.sqlite_schema ORDER BY rowid
+-- The text of everything there is and where its rows begin, in the order in which it was made; `tbl_name` is what an
+-- index or a trigger belongs to. First in the transaction, because it makes SQLite parse the schema again if another
+-- process has changed it.
+SELECT type, name, tbl_name, sql, coalesce(rootpage, 0) FROM main.sqlite_schema ORDER BY rowid
+
+-- name: identity
+-- What ?2 is now: where its rows are, which a new name does not change (VACUUM does), and its definition. ?1: 'main'.
+SELECT coalesce(rootpage, 0) || ' ' || coalesce(sql, '')
+FROM main.sqlite_schema WHERE type IN ('table', 'view') AND ?1 = 'main' AND name = ?2
 
 -- name: relations
 -- Tables, views and virtual tables. Shadow tables, which store what virtual tables show, have a type of their own.

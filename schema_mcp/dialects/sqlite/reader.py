@@ -18,10 +18,12 @@ from schema_mcp.dialects.sqlite import ddl
 from schema_mcp.dialects.sqlite.connection import DatabaseFile
 from schema_mcp.dialects.sqlite.relations import QUERIES, ColumnRow, Relation, Relations, read_relations
 from schema_mcp.dialects.sqlite.types import sql_type
+from schema_mcp.schema.fingerprint import identity
 from schema_mcp.schema.model import Column, ForeignKey, Generated, Key, Privilege, Schema, Table, TableKind, TableName
 from schema_mcp.schema.select import Selection
 
 MAIN = "main"
+IDENTITY = QUERIES["identity"].sql
 
 _DEFINITIONS: Mapping[TableKind, Callable[[str], ddl.Definition]] = {
     TableKind.TABLE: ddl.read_table,
@@ -141,7 +143,8 @@ class _Builder:
                     yield name, known
             elif selection.takes(MAIN, name):
                 table = self._table(relation)
-                yield name, known if known is not None and known == table else table
+                same = known is not None and known == table and known.identity == table.identity
+                yield name, known if same and known is not None else table
 
     def _stands(self, relation: Relation) -> bool:
         return self._known_relations.get(relation.name) is relation and not any(
@@ -167,6 +170,7 @@ class _Builder:
             comment=said.comment,
             privileges=privileges,
             row_identity=_row_identity(relation),
+            identity=identity(relation.identity),
         )
 
     def _foreign_keys(self, relation: Relation) -> Iterator[ForeignKey]:

@@ -36,10 +36,13 @@ _Description: TypeAlias = tuple[str, str, int, int]
 class _Said(NamedTuple):
     """What sqlite_schema says of a table or view. Where it is equal twice, the relation is (but for views: see above).
 
-    `indexes`: (name, text) of its indexes, in the order in which they were made. `takes_rows`: a trigger lets a view.
+    `identity`: what the query of that name answers: the page where its rows begin, which a new name does not change
+    (VACUUM does), and its text. `indexes`: (name, text) of its indexes, in the order in which they were made.
+    `takes_rows`: a trigger lets a view.
     """
 
     sql: str
+    identity: str
     indexes: tuple[tuple[str, str | None], ...]
     takes_rows: bool
 
@@ -53,6 +56,7 @@ class Relation:
     without_rowid: bool
     strict: bool
     sql: str
+    identity: str
     takes_rows: bool
     columns: Sequence[ColumnRow]
     #: id, seq, from, table, to.
@@ -110,22 +114,24 @@ def _read(connection: sqlite3.Connection, before: Relations | None) -> Relations
 
 
 def _texts(connection: sqlite3.Connection) -> dict[str, _Said]:
-    texts: dict[str, str] = {}
+    texts: dict[str, tuple[str, str]] = {}
     indexes: defaultdict[str, list[tuple[str, str | None]]] = defaultdict(list)
     take_rows: set[str] = set()
-    for type_, name, of, sql in connection.execute(QUERIES["definitions"].sql):
+    for type_, name, of, sql, root in connection.execute(QUERIES["definitions"].sql):
+        identity = f"{root} {sql or ''}"
         if isinstance(sql, Undecodable):
-            sql = sql.readable
+            identity = decode(f"{root} ".encode() + sql.data)
+            sql = sql.data.decode(errors="replace")
         match type_:
             case "table" | "view":
-                texts[name] = sql or ""
+                texts[name] = sql or "", identity
             case "index":
                 indexes[of].append((name, sql))
             case "trigger" if ddl.takes_rows(sql or ""):
                 take_rows.add(ddl.folded(of))
     return {
-        name: _Said(sql, tuple(indexes.get(name, ())), bool(take_rows) and ddl.folded(name) in take_rows)
-        for name, sql in texts.items()
+        name: _Said(sql, identity, tuple(indexes.get(name, ())), bool(take_rows) and ddl.folded(name) in take_rows)
+        for name, (sql, identity) in texts.items()
     }
 
 
@@ -163,6 +169,7 @@ def _relations(
                 without_rowid=bool(without_rowid),
                 strict=bool(strict),
                 sql=said[name].sql,
+                identity=said[name].identity,
                 takes_rows=kind != "view" or said[name].takes_rows,
                 columns=sorted(row for row in columns[name] if row[6] != _HIDDEN),
                 foreign_keys=sorted(foreign_keys.get(name, ()), key=lambda row: (-row[0], row[1])),

@@ -29,9 +29,9 @@ class Undecodable(str):
     __slots__ = ()
 
     @property
-    def readable(self) -> str:
-        """The text with U+FFFD for what is not UTF-8."""
-        return base64.b64decode(self.removeprefix(UNDECODABLE)).decode(errors="replace")
+    def data(self) -> bytes:
+        """The text as SQLite holds it."""
+        return base64.b64decode(self.removeprefix(UNDECODABLE))
 
 
 def decode(data: bytes) -> str:
