@@ -13,6 +13,7 @@ from schema_mcp.dialects.sqlite.types import sql_type
 from schema_mcp.errors import CatalogReadError
 from schema_mcp.schema.model import Check, Column, ForeignKey, Generated, Key, Privilege, Table, TableKind, TableName
 from schema_mcp.schema.select import Selection
+from tests.peers import inside
 from tests.sqlite import DIALECT, delete, execute, opened
 
 READS = frozenset({Privilege.SELECT})
@@ -230,6 +231,9 @@ async def test_text_in_another_encoding_hides_only_what_it_names(path: Path) -> 
     assert {name: (table.columns[0].comment, table.checks) for name, table in tables.items()} == {
         "fine": ("gr\ufffdn", (Check(name=None, expression="a > '\ufffd1'"),))
     }
+    async with inside(str(path)) as program:
+        answer = await program.peer.call("insert_fine", {"rows": [{"a": None}]})
+        assert answer["inserted"] == 1
 
 
 async def test_only_selected_relations_are_read(path: Path) -> None:

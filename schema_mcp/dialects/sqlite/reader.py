@@ -66,7 +66,8 @@ def read(
 ) -> Reading:
     """The selected relations. `identity`: the file that this connection has open, which must still be at its path.
 
-    A `previous` reading of another file, source or selection is as good as none.
+    A `previous` reading of another file, source or selection is as good as none. One without a mark only saves making
+    equal tables twice. Nothing is told to be `fresh`: what one snapshot holds was not changed in mid-read.
 
     Raises: DatabaseFileError, sqlite3.Error.
     """
@@ -77,15 +78,27 @@ def read(
     file.require(identity)
     gate = Gate(identity, version)
     if before is not None and previous is not None and relations is before.relations:
-        return Reading(gate=gate, schema=previous.schema, mark=before)
-    builder = _Builder(source=source, relations=relations.by_name, before=before)
+        return Reading(gate=gate, schema=previous.schema, fresh=frozenset(), mark=before)
+    known = previous.schema.tables if previous is not None else {}
+    builder = _Builder(source=source, relations=relations.by_name, before=before, known=known)
     tables = dict(builder.tables(selection))
     mark = _Mark(identity=identity, source=source, selection=selection, relations=relations, tables=tables)
-    in_order = {table.name: table for _, table in sorted(tables.items())}
-    return Reading(
-        gate=gate,
-        schema=Schema(source=source, dialect="sqlite", default_schema=MAIN, tables=in_order),
-        mark=mark,
+    schema = Schema(
+        source=source,
+        dialect="sqlite",
+        default_schema=MAIN,
+        tables={table.name: table for _, table in sorted(tables.items())},
+    )
+    if previous is not None and _same_objects(previous.schema, schema):
+        schema = previous.schema
+    return Reading(gate=gate, schema=schema, fresh=frozenset(), mark=mark)
+
+
+def _same_objects(before: Schema, after: Schema) -> bool:
+    return (
+        before.source == after.source
+        and len(before.tables) == len(after.tables)
+        and all(before.tables.get(name) is table for name, table in after.tables.items())
     )
 
 
@@ -119,9 +132,17 @@ class _Builder:
     A table is made anew where its relation is another than `before`, or that of a name its foreign keys refer to.
     """
 
-    def __init__(self, *, source: str, relations: Mapping[str, Relation], before: _Mark | None) -> None:
+    def __init__(
+        self,
+        *,
+        source: str,
+        relations: Mapping[str, Relation],
+        before: _Mark | None,
+        known: Mapping[TableName, Table],
+    ) -> None:
         self._source = source
         self._relations = relations
+        self._equal = known
         self._known = before.tables if before is not None else {}
         self._known_relations = before.relations.by_name if before is not None else {}
         self._by_folded_name = {ddl.folded(name): relation for name, relation in relations.items()}
@@ -143,6 +164,7 @@ class _Builder:
                     yield name, known
             elif selection.takes(MAIN, name):
                 table = self._table(relation)
+                known = self._equal.get(table.name)
                 same = known is not None and known == table and known.identity == table.identity
                 yield name, known if same and known is not None else table
 
