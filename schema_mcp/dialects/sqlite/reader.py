@@ -169,9 +169,7 @@ class _Builder:
                 yield name, known if same and known is not None else table
 
     def _stands(self, relation: Relation) -> bool:
-        return self._known_relations.get(relation.name) is relation and not any(
-            ddl.folded(target) in self._changed for _, _, _, target, _ in relation.foreign_keys
-        )
+        return self._known_relations.get(relation.name) is relation and relation.targets.isdisjoint(self._changed)
 
     def _table(self, relation: Relation) -> Table:
         said = _DEFINITIONS[relation.kind](relation.sql)

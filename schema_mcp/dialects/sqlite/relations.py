@@ -14,7 +14,7 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from schema_mcp.dialects.queries import load
@@ -36,13 +36,12 @@ _Description: TypeAlias = tuple[str, str, int, int]
 class _Said(NamedTuple):
     """What sqlite_schema says of a table or view. Where it is equal twice, the relation is (but for views: see above).
 
-    `identity`: what the query of that name answers: the page where its rows begin, which a new name does not change
-    (VACUUM does), and its text. `indexes`: (name, text) of its indexes, in the order in which they were made.
-    `takes_rows`: a trigger lets a view.
+    `root`: the page where its rows begin, which a new name does not change (VACUUM does); 0 of a view. `indexes`:
+    (name, text) of its indexes, in the order in which they were made. `takes_rows`: a trigger lets a view.
     """
 
     sql: str
-    identity: str
+    root: int
     indexes: tuple[tuple[str, str | None], ...]
     takes_rows: bool
 
@@ -56,6 +55,7 @@ class Relation:
     without_rowid: bool
     strict: bool
     sql: str
+    #: What the query of that name answers about it.
     identity: str
     takes_rows: bool
     columns: Sequence[ColumnRow]
@@ -63,6 +63,12 @@ class Relation:
     foreign_keys: Sequence[tuple[int, int, str, str, str | None]]
     #: seq, name, origin, seqno, column, collation.
     unique_indexes: Sequence[tuple[int, str, str, int, str | None, str]]
+    #: Names that the foreign keys refer to, folded.
+    targets: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        targets = frozenset(ddl.folded(target) for _, _, _, target, _ in self.foreign_keys)
+        object.__setattr__(self, "targets", targets)
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -114,24 +120,20 @@ def _read(connection: sqlite3.Connection, before: Relations | None) -> Relations
 
 
 def _texts(connection: sqlite3.Connection) -> dict[str, _Said]:
-    texts: dict[str, tuple[str, str]] = {}
+    texts: dict[str, tuple[str, int]] = {}
     indexes: defaultdict[str, list[tuple[str, str | None]]] = defaultdict(list)
     take_rows: set[str] = set()
     for type_, name, of, sql, root in connection.execute(QUERIES["definitions"].sql):
-        identity = f"{root} {sql or ''}"
-        if isinstance(sql, Undecodable):
-            identity = decode(f"{root} ".encode() + sql.data)
-            sql = sql.data.decode(errors="replace")
         match type_:
             case "table" | "view":
-                texts[name] = sql or "", identity
+                texts[name] = sql or "", root
             case "index":
                 indexes[of].append((name, sql))
-            case "trigger" if ddl.takes_rows(sql or ""):
+            case "trigger" if ddl.takes_rows(_readable(sql or "")):
                 take_rows.add(ddl.folded(of))
     return {
-        name: _Said(sql, identity, tuple(indexes.get(name, ())), bool(take_rows) and ddl.folded(name) in take_rows)
-        for name, (sql, identity) in texts.items()
+        name: _Said(sql, root, tuple(indexes.get(name, ())), bool(take_rows) and ddl.folded(name) in take_rows)
+        for name, (sql, root) in texts.items()
     }
 
 
@@ -142,13 +144,16 @@ def _relations(
     before: Relations | None,
 ) -> dict[str, Relation]:
     """Those that can be described. One that is as it was `before` is the same object."""
-    kept = {
-        name: relation
-        for name, relation in (before.by_name if before is not None else {}).items()
-        if relation.kind is TableKind.TABLE
-        and before is not None
-        and (said.get(name), described.get(name)) == (before.said[name], before.described[name])
-    }
+    kept: dict[str, Relation] = {}
+    if before is not None:
+        old_said, old_described = before.said, before.described
+        for name, relation in before.by_name.items():
+            if (
+                relation.kind is TableKind.TABLE
+                and said.get(name) == old_said[name]
+                and described.get(name) == old_described[name]
+            ):
+                kept[name] = relation
     asked: defaultdict[str, list[str]] = defaultdict(list)
     for name, (_, kind, _, _) in described.items():
         if name not in kept:
@@ -168,8 +173,8 @@ def _relations(
                 kind=_KINDS[kind],
                 without_rowid=bool(without_rowid),
                 strict=bool(strict),
-                sql=said[name].sql,
-                identity=said[name].identity,
+                sql=_readable(said[name].sql),
+                identity=_identity(said[name]),
                 takes_rows=kind != "view" or said[name].takes_rows,
                 columns=sorted(row for row in columns[name] if row[6] != _HIDDEN),
                 foreign_keys=sorted(foreign_keys.get(name, ()), key=lambda row: (-row[0], row[1])),
@@ -178,6 +183,15 @@ def _relations(
             old = before.by_name.get(name) if before is not None else None
             relations[name] = old if old is not None and old == relation else relation
     return relations
+
+
+def _readable(text: str) -> str:
+    return text.data.decode(errors="replace") if isinstance(text, Undecodable) else text
+
+
+def _identity(said: _Said) -> str:
+    root = f"{said.root} "
+    return decode(root.encode() + said.sql.data) if isinstance(said.sql, Undecodable) else root + said.sql
 
 
 def _columns(connection: sqlite3.Connection, names: Sequence[str]) -> dict[str, list[ColumnRow]]:
