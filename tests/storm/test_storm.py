@@ -11,7 +11,7 @@ import statistics
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from tests.storm import oracle
 from tests.storm.clients import Client
 from tests.storm.ddl import PostgresqlSession, Session, SqliteSession, storm
 from tests.storm.journal import Journal
+from tests.waiting import until
 
 SECONDS = float(os.environ.get("STORM_SECONDS", "10"))
 SEED = int(os.environ.get("STORM_SEED", random.randrange(10**6)))
@@ -149,17 +150,24 @@ async def weather(place: Field, seconds: float) -> Outcome:
             hearing = asyncio.create_task(client.hear())
             stack.callback(hearing.cancel)
             assert await client.list() == {}
+        records = [client.record for client in clients]
+
+        async def lull() -> None:
+            """Until everybody has been told of the last change, or long enough to say that it was missed."""
+            last = (oracle.list_changes(journal) or [0.0])[-1]
+            with suppress(TimeoutError):
+                await until(lambda: all(record.told and record.told[-1] >= last for record in records), BOUND_S + 0.5)
+
         over, since = asyncio.Event(), time.monotonic()
         async with asyncio.TaskGroup() as group:
             for client in clients:
                 group.create_task(client.run(over))
             graveyard = await storm(
-                place.sessions, journal, seconds=seconds, statements_per_s=STATEMENTS_PER_S, seed=SEED
+                place.sessions, journal, lull, seconds=seconds, statements_per_s=STATEMENTS_PER_S, seed=SEED
             )
             over.set()
         last = journal.entries[-1].shown
         await asyncio.gather(*[client.settle(last, BOUND_S) for client in clients])
-    records = [client.record for client in clients]
     return Outcome(
         journal=journal,
         records=records,
