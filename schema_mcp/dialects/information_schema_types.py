@@ -77,13 +77,13 @@ class Types:
             place = (column["table_schema"], column["table_name"], "TABLE", column["dtd_identifier"])
             return self._type(column, place)
         base = self._type(column, (schema, name, "DOMAIN", "1"))
-        return replace(base, native=_shown(schema, name), domain=_shown(schema, name))
+        return _domain(base, _shown(schema, name))
 
     def _type(self, row: Row, place: tuple[str, str, str, str]) -> SqlType:
         schema, name = row["udt_schema"], row["udt_name"]
         if domain := self._domains.get((schema, name)):
             base = self._type(domain, (schema, name, "DOMAIN", domain["dtd_identifier"]))
-            return replace(base, native=_shown(schema, name), domain=_shown(schema, name))
+            return _domain(base, _shown(schema, name))
         spelled = row["data_type"]
         if spelled == "ARRAY" and name not in _NO_ARRAYS and (element := self._elements.get(place)):
             return self._array(element)
@@ -100,6 +100,10 @@ class Types:
         item = self._type({**dict.fromkeys(_COMPANIONS), **element}, place)
         cast = _quoted(schema, name) if item.domain else item.cast
         return SqlType(kind=TypeKind.ARRAY, native=f"{item.native}[]", cast=f"{cast}[]", item=item)
+
+
+def _domain(base: SqlType, shown: str) -> SqlType:
+    return replace(base, native=shown, domain=shown, base_native=base.modified)
 
 
 _COMPANIONS = ("character_maximum_length", "numeric_precision", "numeric_scale", "datetime_precision", "interval_type")

@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from schema_mcp.dialects.base import Connection, Row, Statement
-from schema_mcp.dialects.postgresql.values import NativeType, parameter
+from schema_mcp.dialects.postgresql.rows import finished
+from schema_mcp.dialects.postgresql.values import NativeType, parameter, read
 from schema_mcp.schema.model import Column
 from schema_mcp.schema.types import SqlType, TypeKind
 
@@ -55,7 +56,7 @@ def insert(target: sa.TableClause, columns: Sequence[Column]) -> sa.Insert:
         .table_valued(*[sa.column(name, sa.Text()) for name in names], with_ordinality="n", name="given")
         .render_derived()
     )
-    values = [sa.cast(rows.c[name], NativeType(column.type.cast)) for name, column in zip(names, columns, strict=True)]
+    values = [read(rows.c[name], column.type) for name, column in zip(names, columns, strict=True)]
     return sa.insert(target).from_select([column.name for column in columns], sa.select(*values).order_by(rows.c.n))
 
 
@@ -67,22 +68,12 @@ async def fetch(connection: Connection, statement: Statement, max_rows: int) -> 
     """
     if max_rows <= BATCH_ROWS:
         records = await connection.fetch(statement.sql, *statement.values)
-        yield [_row(record, statement) for record in records]
+        yield finished(records, statement)
         return
     async with connection.transaction(readonly=True):
         cursor = await connection.cursor(statement.sql, *statement.values)
         while records := await cursor.fetch(BATCH_ROWS):
-            yield [_row(record, statement) for record in records]
-
-
-def _row(record: Any, statement: Statement) -> Row:
-    if not statement.labels:
-        return Row(b"{}", tuple(record))
-    text: str = record[0]
-    if "\n" in text or "\r" in text:
-        # A json column keeps its line breaks; inside a JSON text they are white space only (RFC 8259 section 2).
-        text = text.replace("\r", " ").replace("\n", " ")
-    return Row(text.encode(), tuple(record)[1:])
+            yield finished(records, statement)
 
 
 def _array(type_: SqlType, name: str) -> sa.ColumnElement[Any]:
