@@ -152,6 +152,33 @@ async def test_a_document_with_half_a_surrogate_pair_is_in_the_object_as_well(ty
         assert await program.peer.rows("query_halves") == [{"j": {"$json": '["\\ud800"]'}}, {"j": "\U0001f600"}]
 
 
+async def test_a_value_that_postgresql_itself_refuses_is_refused_with_the_name_of_its_column(typed: Place) -> None:
+    typed.execute(
+        "CREATE TABLE suspected (id serial, u uuid, v varchar(3), w varchar(4), n numeric(5, 2), m numeric(6, 2), "
+        "d date, j jsonb, b bit(3), p point, q point, l bigint[], r real, x int4range)"
+    )
+    refused: list[tuple[dict[str, Any], list[str] | None]] = [
+        ({"u": "date"}, ["u"]),
+        ({"v": "abcd"}, ["v"]),
+        ({"w": "abcde"}, ["w"]),
+        ({"n": "1000"}, ["n"]),
+        ({"m": "10000"}, ["m"]),
+        ({"d": "2024-02-30"}, ["d"]),
+        ({"j": {"$json": "{"}}, ["j"]),
+        ({"b": "1011"}, ["b"]),
+        ({"p": "uuid"}, ["p", "q"]),
+        ({"l": "{x}"}, ["l"]),
+        ({"r": "1e39"}, ["r"]),
+        ({"x": "[5,1)"}, None),
+    ]
+    async with inside(typed.url) as program:
+        for row, columns in refused:
+            error = await program.peer.error("insert_suspected", {"rows": [row]})
+            assert (error["code"], error.get("details", {}).get("columns")) == ("invalid_value", columns), error
+            if columns is not None:
+                assert all(f"'{name}'" in error["message"] for name in columns)
+
+
 async def test_an_error_about_what_is_no_unicode_text_is_an_answer(typed: Place) -> None:
     """The SDK's client cannot send it; others send "\\ud800"."""
     typed.execute("CREATE TABLE surrogates (a text)")

@@ -51,7 +51,7 @@ def doubtful(texts: bytes, *, spelled: bool) -> bool:
 
 
 def is_plain(text: str) -> bool:
-    """Whether the text of a JSON object comes out of a reader and a writer as it went in, up to the space after a comma
+    """Whether the text of a JSON array comes out of a reader and a writer as it went in, up to the space after a comma
     or a colon, and has no integers that a reader with doubles alone would change.
 
     It is not looked at for what `text_of` would take.

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import asyncpg
 
+from schema_mcp.dialects.postgresql.suspects import suspects
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, StaleSchema, StatementRefused, Unavailable
 from schema_mcp.schema.model import Table
 
@@ -104,7 +105,7 @@ def _postgres(error: asyncpg.PostgresError, table: Table | None) -> CallError:
     if state.startswith("23") or state == "44000":
         return _violation(error, state, table)
     if state.startswith("22"):
-        return _refused(ErrorCode.INVALID_VALUE, message, "Give a value that the column's type can hold.", state)
+        return _invalid_value(error, message, state, table)
     match state:
         case "42501":
             hint = "The role may not do this, or row-level security forbids this row; list_tables says what is allowed."
@@ -149,6 +150,18 @@ def _postgres(error: asyncpg.PostgresError, table: Table | None) -> CallError:
 
 def _refused(code: ErrorCode, message: str, hint: str, state: str) -> StatementRefused:
     return StatementRefused(code, message, hint, sqlstate=state)
+
+
+def _invalid_value(error: asyncpg.PostgresError, message: str, state: str, table: Table | None) -> CallError:
+    hint = "Give a value that the column's type can hold."
+    names = suspects(table, state, message, str(error.detail or "")) if table is not None else ()
+    if not names:
+        return _refused(ErrorCode.INVALID_VALUE, message, hint, state)
+    shown = ", ".join(f"'{name}'" for name in names)
+    where = f"column {shown}" if len(names) == 1 else f"one of the columns {shown}"
+    return StatementRefused(
+        ErrorCode.INVALID_VALUE, f"{where}: {message}", hint, sqlstate=state, details={"columns": list(names)}
+    )
 
 
 def _is_cache_lookup(state: str, message: str) -> bool:

@@ -28,7 +28,7 @@ def finished(records: Sequence[Any], statement: Statement) -> list[Row]:
     texts = [_on_one_line(record[0]) for record in records]
     rows = [text.encode() for text in texts]
     packed = _packed(statement)
-    if packed and _is_doubtful(b"\n".join(rows), packed):
+    if packed and _is_doubtful(b"\n".join(rows), packed) and not _are_plain(texts):
         rows = [
             _put_right(text, packed).encode() if _is_doubtful(row, packed) else row
             for text, row in zip(texts, rows, strict=True)
@@ -55,8 +55,14 @@ def _is_doubtful(rows: bytes, packed: Mapping[str, SqlType]) -> bool:
     return _HEX.encode() in rows or _SPACED_NULL in rows or doubtful(rows, spelled=spelled)
 
 
+def _are_plain(texts: Sequence[str]) -> bool:
+    together = f"[{','.join(texts)}]"
+    marked = AS_TEXT in together or _HEX in together or JSON_NULL in together
+    return not marked and is_plain(together)
+
+
 def _put_right(text: str, packed: Mapping[str, SqlType]) -> str:
-    if AS_TEXT not in text and _HEX not in text and JSON_NULL not in text and is_plain(text):
+    if _are_plain((text,)):
         return text
     values: dict[str, str] = {}
     for label, space, value in spaced_members(text):
