@@ -179,6 +179,22 @@ async def test_a_value_that_postgresql_itself_refuses_is_refused_with_the_name_o
                 assert all(f"'{name}'" in error["message"] for name in columns)
 
 
+async def test_a_name_that_is_not_there_is_no_change_of_the_table(typed: Place) -> None:
+    typed.execute(
+        "CREATE TABLE named (id serial PRIMARY KEY, c regclass, t regtype, f regproc, n regnamespace, o pg_node_tree)"
+    )
+    async with inside(typed.url) as program:
+        for name in "ctfn":
+            error = await program.peer.error("insert_named", {"rows": [{name: "nope"}]})
+            assert (error["code"], error["details"]["columns"]) == ("invalid_value", ["c", "t", "f", "n"]), error
+        error = await program.peer.error("insert_named", {"rows": [{"o": "x"}]})
+        assert error["message"] == "column 'o': cannot accept a value of type pg_node_tree"
+        assert error["code"] == "invalid_value"
+        await program.peer.rows("insert_named", {"rows": [{"c": "-"}, {"c": "pg_type"}]})
+        found = {"filters": [{"column": "c", "op": "in", "values": ["-", "pg_class"]}], "columns": ["c"]}
+        assert await program.peer.rows("query_named", found) == [{"c": "-"}]
+
+
 async def test_an_error_about_what_is_no_unicode_text_is_an_answer(typed: Place) -> None:
     """The SDK's client cannot send it; others send "\\ud800"."""
     typed.execute("CREATE TABLE surrogates (a text)")

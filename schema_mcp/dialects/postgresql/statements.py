@@ -77,5 +77,7 @@ async def fetch(connection: Connection, statement: Statement, max_rows: int) -> 
 
 
 def _array(type_: SqlType, name: str) -> sa.ColumnElement[Any]:
-    texts = sa.bindparam(name, type_=ARRAY(sa.Text()))
+    texts: sa.ColumnElement[Any] = sa.bindparam(name, type_=ARRAY(sa.Text()))
+    if type_.cast == "regclass":
+        texts = sa.cast(texts, sa.Text())  # read as an array's text, it takes what it writes; see `values.read`
     return sa.cast(texts, NativeType(f"{type_.cast}[]"))

@@ -32,6 +32,32 @@ def suspects(table: Table, state: str, message: str, detail: str) -> tuple[str, 
     return names if len(names) <= _MAX_SUSPECTS else ()
 
 
+#: What an alias type (manual 8.19) says of a name that is not there: a relation, a schema, whatever else, a function.
+_NOT_THERE = frozenset({"42P01", "3F000", "42704", "42883"})
+
+
+def names_of_lookups(table: Table | None, state: str, message: str) -> tuple[str, ...]:
+    """Names of the columns of alias types such as regclass, if a name that one of them was given is not there.
+
+    An operator that is not there has no quotation marks in its message, and the table itself has its own name there.
+    """
+    if table is None or state not in _NOT_THERE or '"' not in message:
+        return ()
+    own = (table.name.name, table.name.schema, *(column.name for column in table.columns))
+    if any(f'"{name}"' in message for name in own) or f'"{table.name}"' in message:
+        return ()
+    return tuple(column.name for column in table.columns if any(type_.cast in _ALIASES for type_ in _types(column)))
+
+
+_ALIASES = frozenset(
+    f"reg{kind}"
+    for kind in (
+        *("class", "collation", "config", "database", "dictionary", "namespace", "oper", "operator"),
+        *("proc", "procedure", "role", "type"),
+    )
+)
+
+
 def _types(column: Column) -> tuple[SqlType, ...]:
     item = column.type.item
     return (column.type,) if item is None else (column.type, item)
