@@ -35,7 +35,7 @@ def loads(type_: Callable[..., T], text: str) -> T:
 
 
 def _encode(value: Any) -> Any:
-    type_ = type(value)
+    type_: Any = type(value)
     if type_ in _ATOMS:
         return value
     if type_ is tuple:

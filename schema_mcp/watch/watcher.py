@@ -10,14 +10,15 @@ It does not know who is told of a new catalog: the registry's subscribers are.
 """
 
 import asyncio
+import dataclasses
 import random
 import time
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
-from schema_mcp.catalog.build import BuildSettings, build
+from schema_mcp.catalog.build import BuildSettings, Former, build
 from schema_mcp.catalog.registry import Registry
 from schema_mcp.dialects.base import Connection, Reading
 from schema_mcp.errors import CallError, CatalogReadError, ErrorCode
@@ -60,6 +61,8 @@ class _Source:
     resources: AsyncExitStack = field(default_factory=AsyncExitStack)
     schema: Schema | None = None
     reading: Reading | None = None
+    #: When the served schema was last found true, in seconds since 1970.
+    confirmed_at: float | None = None
     failures: int = 0
     try_again_at: float = 0.0
     error: str | None = None
@@ -87,6 +90,8 @@ class Watcher:
         *,
         poll_interval_s: float,
         debounce_s: float,
+        first_look: asyncio.Event | None = None,
+        on_reading: Callable[[Reading, bool], None] = lambda reading, changed: None,
     ) -> None:
         self._sources = {name: _Source(database) for name, database in databases.items()}
         self._selection = selection
@@ -95,11 +100,15 @@ class Watcher:
         self._observe = observe
         self._poll_interval_s = poll_interval_s
         self._debounce_s = debounce_s
+        #: Told of each accepted reading, and whether it differs from the schema before; must not block.
+        self._on_reading = on_reading
+        #: Held while the next catalog is made out of the current one.
+        self._replacing = asyncio.Lock()
         self._wake = asyncio.Event()
         self._forced: list[asyncio.Future[RefreshOutcome]] = []
         self._looks: list[asyncio.Future[RefreshOutcome]] = []
         #: Set once every source has been tried.
-        self.first_look = asyncio.Event()
+        self.first_look = first_look or asyncio.Event()
 
     @property
     def interval_s(self) -> float:
@@ -112,6 +121,30 @@ class Watcher:
         """Why the last look failed, per source that failed."""
         return {name: source.error for name, source in self._sources.items() if source.error is not None}
 
+    def confirmed_at(self, source: str) -> float | None:
+        """When the served schema was last found true, in seconds since 1970; of a loaded one, by whoever stored it."""
+        return self._sources[source].confirmed_at
+
+    def confirmed(self, source: str) -> bool:
+        """Whether the served schema was read from the database in this process."""
+        return self._sources[source].reading is not None
+
+    async def adopt(self, schemas: Mapping[str, tuple[Schema, float]], former: Former) -> None:
+        """Until the first reading serves schemas of an earlier time, each with when it was last found true."""
+        async with self._replacing:
+            previous = self._registry.current
+            known = dataclasses.replace(previous, former=previous.former | former)
+            taken = {name: pair for name, pair in schemas.items() if self._sources[name].schema is None}
+            if not taken:
+                self._registry.replace(known)
+                return
+            served = {name: schema for name, (schema, _) in taken.items()}
+            unconfirmed = frozenset(name for name in {*previous.schemas, *served} if not self.confirmed(name))
+            catalog = await asyncio.to_thread(build, self._settings, {**previous.schemas, **served}, known, unconfirmed)
+            for name, (schema, confirmed_at) in taken.items():
+                self._sources[name].schema, self._sources[name].confirmed_at = schema, confirmed_at
+            self._registry.replace(catalog)
+
     def tick(self) -> None:
         """Asks for a look; comes back at once."""
         self._wake.set()
@@ -119,6 +152,11 @@ class Watcher:
     async def look(self) -> RefreshOutcome:
         """A look that begins after this call; reads only if the gate has moved."""
         return await self._ask(self._looks)
+
+    def read_again(self) -> None:
+        """Asks for a reading, whatever the gate says; comes back at once."""
+        self._forced.append(asyncio.get_running_loop().create_future())
+        self._wake.set()
 
     async def refresh(self) -> RefreshOutcome:
         """A reading that begins after this call, whatever the gate says and however long the back-off."""
@@ -175,7 +213,7 @@ class Watcher:
 
     async def _look_at(self, source: _Source, *, force: bool) -> _Found | None:
         """What was read; None if nothing can have changed, or if it could not be read."""
-        started = time.monotonic()
+        started, now = time.monotonic(), time.time()
         try:
             async with asyncio.timeout(LOOK_TIMEOUT_S) as limit:
                 reading = await self._read(source, force=force)
@@ -185,7 +223,7 @@ class Watcher:
             self._failed(source, _TooLong(source.database.name) if limit.expired() else error)
             return None
         if reading is None:
-            _succeeded(source)
+            _succeeded(source, now)
             return None
         known = source.reading.postponed if source.reading is not None else frozenset()
         if reading.postponed - known:
@@ -214,7 +252,7 @@ class Watcher:
         elif before is not None and gate == before.gate and not force and not before.postponed:
             return None
         reading = await dialect.read(connection, name, self._selection, before)
-        if source.schema is not None:
+        if source.reading is not None:
             await asyncio.sleep(max(0.0, opened + self._debounce_s - time.monotonic()))
         for _ in range(MAX_READINGS):
             if await dialect.gate(connection) == reading.gate:
@@ -238,8 +276,19 @@ class Watcher:
         for news in found:
             source, reading = news.source, news.reading
             source.schema, source.reading = reading.schema, reading
-            _succeeded(source)
+            _succeeded(source, reading.gate.taken_at)
+            self._on_reading(reading, bool(news.change))
+        if self._registry.current.unconfirmed:
+            await self._confirm()
         return changes
+
+    async def _confirm(self) -> None:
+        """The same tools, known to be true: no change for anybody who lists them."""
+        async with self._replacing:
+            current = self._registry.current
+            unconfirmed = frozenset(name for name in current.unconfirmed if not self.confirmed(name))
+            if unconfirmed != current.unconfirmed:
+                self._registry.replace(dataclasses.replace(current, unconfirmed=unconfirmed))
 
     def _failed(self, source: _Source, error: Exception) -> None:
         source.failures += 1
@@ -264,14 +313,16 @@ class Watcher:
         source.error = message
 
     async def _replace(self, read: Mapping[str, Schema], changes: Sequence[SchemaDiff]) -> None:
-        kept = {name: source.schema for name, source in self._sources.items() if source.schema is not None}
-        schemas = {**kept, **read}
-        previous = self._registry.current
-        if sum(len(change.names) for change in changes) > BUILD_INLINE_TABLES:
-            catalog = await asyncio.to_thread(build, self._settings, schemas, previous)
-        else:
-            catalog = build(self._settings, schemas, previous)
-        self._registry.replace(catalog)
+        async with self._replacing:
+            kept = {name: source.schema for name, source in self._sources.items() if source.schema is not None}
+            schemas = {**kept, **read}
+            unconfirmed = frozenset(name for name in kept if name not in read and not self.confirmed(name))
+            arguments = self._settings, schemas, self._registry.current, unconfirmed
+            if sum(len(change.names) for change in changes) > BUILD_INLINE_TABLES:
+                catalog = await asyncio.to_thread(build, *arguments)
+            else:
+                catalog = build(*arguments)
+            self._registry.replace(catalog)
         outcome = self._outcome(changes)
         self._observe(
             CatalogReplaced(
@@ -335,8 +386,8 @@ async def _close(source: _Source) -> None:
         await resources.aclose()
 
 
-def _succeeded(source: _Source) -> None:
-    source.failures, source.try_again_at, source.error = 0, 0.0, None
+def _succeeded(source: _Source, confirmed_at: float) -> None:
+    source.failures, source.try_again_at, source.error, source.confirmed_at = 0, 0.0, None, confirmed_at
 
 
 def _explain(database: Database, error: Exception) -> tuple[str | None, bool]:

@@ -75,12 +75,12 @@ def read(
     Raises: DatabaseFileError, sqlite3.Error.
     """
     with _one_snapshot(connection):
-        version = _schema_version(connection)
+        gate_then = Gate(identity, _schema_version(connection), era=identity)
         relations = {relation.name: relation for relation in _relations(connection)}
     file.require(identity)
     tables = {table.name: table for table in _Builder(source=source, relations=relations).tables(selection)}
     schema = Schema(source=source, dialect="sqlite", default_schema=MAIN, tables=tables)
-    return Reading(gate=Gate(identity, version), schema=schema)
+    return Reading(gate=gate_then, schema=schema)
 
 
 @contextmanager
