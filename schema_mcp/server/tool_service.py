@@ -40,7 +40,7 @@ FIRST_LOOK_TIMEOUT_S = 5.0
 #: How long it waits for it before it takes the tables that an earlier process left.
 FIRST_LOOK_GRACE_S = 0.3
 #: How long a call that names something of an earlier process waits for what that left.
-PAST_TIMEOUT_S = 5.0
+PAST_TIMEOUT_S = 1.0
 #: How long a call that may be stale waits for a look at the schema.
 LOOK_TIMEOUT_S = 5.0
 #: How long `refresh_schema` waits for a reading.
@@ -115,14 +115,14 @@ class CatalogToolService:
         try:
             return await self._call_in(catalog, name, arguments, caller)
         except (UnknownToolError, CallError) as error:
-            if isinstance(error, CallError) and error.code is ErrorCode.INVALID_CURSOR:
-                if not await self._past_came():
+            code = error.code if isinstance(error, CallError) else None
+            if code is not None and code not in _MAY_BE_STALE and code is not ErrorCode.INVALID_CURSOR:
+                raise
+            came = await self._past_came()
+            if code is ErrorCode.INVALID_CURSOR:
+                if not came:
                     raise
                 return await self._call_in(catalog, name, arguments, caller)
-            if isinstance(error, UnknownToolError):
-                await self._past_came()
-            if isinstance(error, CallError) and error.code not in _MAY_BE_STALE:
-                raise
             await self._look()
             now = self._registry.current
             if now is catalog:

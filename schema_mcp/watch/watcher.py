@@ -19,6 +19,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
 from schema_mcp.catalog.build import BuildSettings, Former, build
+from schema_mcp.catalog.past import remembering
 from schema_mcp.catalog.registry import Registry
 from schema_mcp.dialects.base import Connection, Reading
 from schema_mcp.errors import CallError, CatalogReadError, ErrorCode
@@ -130,17 +131,19 @@ class Watcher:
         return self._sources[source].reading is not None
 
     async def adopt(self, schemas: Mapping[str, tuple[Schema, float]], former: Former) -> None:
-        """Until the first reading serves schemas of an earlier time, each with when it was last found true."""
+        """Until the first reading serves schemas of an earlier time, each with when it was last found true.
+
+        `former`: names that were served then.
+        """
         async with self._replacing:
-            previous = self._registry.current
-            known = dataclasses.replace(previous, former=previous.former | former)
+            current = self._registry.current
             taken = {name: pair for name, pair in schemas.items() if self._sources[name].schema is None}
+            served = {**current.schemas, **{name: schema for name, (schema, _) in taken.items()}}
+            unconfirmed = frozenset(name for name in served if not self.confirmed(name))
+            known = remembering(current, former)
+            catalog = await asyncio.to_thread(build, self._settings, served, known, unconfirmed)
             if not taken:
-                self._registry.replace(known)
-                return
-            served = {name: schema for name, (schema, _) in taken.items()}
-            unconfirmed = frozenset(name for name in {*previous.schemas, *served} if not self.confirmed(name))
-            catalog = await asyncio.to_thread(build, self._settings, {**previous.schemas, **served}, known, unconfirmed)
+                catalog = dataclasses.replace(catalog, generation=current.generation)
             for name, (schema, confirmed_at) in taken.items():
                 self._sources[name].schema, self._sources[name].confirmed_at = schema, confirmed_at
             self._registry.replace(catalog)
