@@ -194,6 +194,7 @@ class History:
                 *(_Change(name=table.name, before=table, after=None, was_stored=True) for table in found.removed),
                 *(_Change(name=new.name, before=old, after=new, was_stored=True) for old, new in found.changed),
             ]
+            changes.sort(key=lambda change: change.name)
             await self._digest(seen.schema)
         else:
             changes = await self._compare(connection, row.id, seen.schema)
