@@ -102,6 +102,7 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
         observe,
         poll_interval_s=settings.watch.poll_interval_s,
         debounce_s=settings.watch.debounce_s,
+        full_refresh_s=settings.watch.full_refresh_s,
         first_look=looked,
         on_reading=lambda reading, changed: keeper.note(_seen(reading), changed=changed),
     )
@@ -110,7 +111,7 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
         call_timeout_s=settings.limits.call_timeout_s,
         max_bytes=settings.results.max_bytes,
     )
-    executor = Executor(database, limits, watcher.tick)
+    executor = Executor(database, limits, watcher.notice)
     service = CatalogToolService(
         registry,
         {SOURCE: executor},
@@ -121,7 +122,7 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
         list_ttl_ms=round(settings.watch.poll_interval_s * 1000),
     )
     listens = settings.watch.listen == "auto" and dialect.name == "postgresql"
-    listener = Listener(database, watcher.tick, observe) if listens else None
+    listener = Listener(database, watcher.notice, observe) if listens else None
     app = App(
         database=database,
         registry=registry,

@@ -179,16 +179,26 @@ def build(
 
 
 def _former(previous: Catalog | None, schemas: Mapping[str, Schema]) -> Former:
+    """What was served, as far as it may be gone: of the tables that stand in no schema as they were."""
     if previous is None:
         return Former()
+    now = {source: schema.tables for source, schema in schemas.items()}
+    changed = [
+        target for name, target in previous.targets.items() if now.get(name.source, {}).get(name) is not target.table
+    ]
     columns = dict(previous.former.columns)
-    for name, target in previous.targets.items():
-        columns[name] = columns.get(name, frozenset()) | frozenset(target.by_key)
+    for target in changed:
+        columns[target.table.name] = columns.get(target.table.name, frozenset()) | frozenset(target.by_key)
     return Former(
-        tools=previous.former.tools | frozenset(previous.table_tools),
-        tables=previous.former.tables | frozenset(previous._by_name),
+        tools=previous.former.tools.union(f"{tool.name}_{target.slug}" for target in changed for tool in TABLE_TOOLS),
+        tables=previous.former.tables.union(name for target in changed for name in _names(target)),
         columns=MappingProxyType(columns),
     )
+
+
+def _names(target: Target) -> tuple[str, str, str]:
+    """What the table may be called in arguments: as it is shown, qualified, by its slug."""
+    return target.display, display_name(target.table.name, "\0"), target.slug
 
 
 def _targets(
@@ -199,7 +209,7 @@ def _targets(
         names = slugs(schema.tables, schema.default_schema)
         for name, table in schema.tables.items():
             old = previous.targets.get(name) if previous else None
-            if old is not None and old.slug == names[name] and (old.table is table or old.table == table):
+            if old is not None and old.slug == names[name] and _same(old.table, table):
                 targets[name] = old
                 continue
             targets[name] = Target(
@@ -212,6 +222,10 @@ def _targets(
                 former_columns=_gone(former, table),
             )
     return targets
+
+
+def _same(old: Table, table: Table) -> bool:
+    return old is table or (old.identity == table.identity and old == table)
 
 
 def _gone(former: Former, table: Table) -> frozenset[str]:

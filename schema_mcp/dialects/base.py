@@ -50,13 +50,15 @@ class Gate:
     """What is compared between two looks: equal gates mean that no schema change was committed between them.
 
     `identity`: which database the name leads to (device and inode of a file); when it differs, older connections lead
-    elsewhere. `version`: of its schema, or of everything committed.
+    elsewhere. `version`: of its schema, or of everything committed. `hint`: where the version says too much, this tells
+    most changes of the schema from other commits; neither surely nor at once.
     Which of two gates is the later one: within an `era` the one of the greater `order`, where both have one; else the
     one that was `taken_at` a later time (seconds since 1970).
     """
 
     identity: str
     version: str
+    hint: str | None = field(default=None, compare=False)
     era: str = field(default="", compare=False)
     order: tuple[int, ...] = field(default=(), compare=False)
     taken_at: float = field(default_factory=time.time, compare=False)
@@ -115,9 +117,15 @@ class Dialect(Protocol):
     nulls_first: bool
     #: A list can be bound as one parameter, so that a statement's text does not grow with the number of values.
     binds_lists: bool
+    #: How strings begin that stand for a value which JSON, or the column's type, has no other form for: such a string
+    #: goes to `encode` as it is.
+    tags: tuple[str, ...]
     #: Statements that open a transaction for reading and for writing.
     begin_read: str
     begin_write: str
+    #: A query for what the relation of that schema and name (two parameters) is now, as one text: equal texts mean the
+    #: same relation with the same columns and types. `fingerprint.identity` of it is `Table.identity`.
+    identity: str
 
     def engine_options(self, url: sa.URL, limits: SessionLimits) -> tuple[sa.URL, Mapping[str, Any]]:
         """The URL for `create_async_engine` and its keyword arguments (connect_args and such), limits set."""

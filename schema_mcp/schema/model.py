@@ -131,6 +131,9 @@ class Table:
     row_identity: tuple[str, ...] = ()
     #: Row-level security applies to the relation.
     row_security: bool = False
+    #: Which relation of the database it is, and with which columns (`fingerprint.identity`); empty where the reader
+    #: cannot tell. No part of the structure: a table that takes another's name may be equal to it.
+    identity: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         positions = [column.position for column in self.columns]
@@ -162,4 +165,5 @@ class Schema:
     tables: Mapping[TableName, Table] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tables", MappingProxyType(dict(sorted(self.tables.items()))))
+        in_order = sorted(self.tables.items(), key=lambda item: (item[0].source, item[0].schema, item[0].name))
+        object.__setattr__(self, "tables", MappingProxyType(dict(in_order)))

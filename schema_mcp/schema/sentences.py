@@ -30,7 +30,9 @@ def describe(before: Table | None, after: Table | None) -> tuple[str, ...]:
     found = tuple(
         sentence
         for item in fields(Table)
-        if item.name != "name" and (old := getattr(before, item.name)) != (new := getattr(after, item.name))
+        if item.compare
+        and item.name != "name"
+        and (old := getattr(before, item.name)) != (new := getattr(after, item.name))
         for sentence in _PARTS.get(item.name, _other(item.name))(old, new)
     )
     return found or ("something that the tools are made of changed",)
@@ -79,7 +81,7 @@ def _column_change(before: Column, after: Column) -> Iterator[str]:
     name = f"column {_quoted(after.name)}"
     for item in fields(Column):
         old, new = getattr(before, item.name), getattr(after, item.name)
-        if item.name == "position" or old == new:
+        if not item.compare or item.name == "position" or old == new:
             continue
         match item.name:
             case "type":

@@ -239,6 +239,7 @@ _MAY_BE_STALE = frozenset(
         ErrorCode.INVALID_OPERATOR,
         ErrorCode.INVALID_VALUE,
         ErrorCode.MISSING_VALUE,
+        ErrorCode.PERMISSION_DENIED,
     }
 )
 

@@ -97,6 +97,7 @@ class StatementPlan:
 
     `limit`: rows to answer with (one more is asked for, so that `truncated` is exact); None for all that come back.
     `answer` makes the JSON object of the answer from the result.
+    `identity`: the `Table.identity` that the plan holds for and no other; empty: whichever table has the name.
     """
 
     source: str
@@ -105,6 +106,7 @@ class StatementPlan:
     writes: bool
     limit: int | None
     answer: Callable[[Result], bytes]
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

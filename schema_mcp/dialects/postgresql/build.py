@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schema_mcp.dialects.postgresql.types import Types
+from schema_mcp.schema.fingerprint import identity
 from schema_mcp.schema.model import (
     Check,
     Column,
@@ -103,7 +104,14 @@ def build(name: TableName, rows: RelationRows, types: Types) -> Table:
         privileges=frozenset[Privilege]().union(*(column.privileges for column in columns)),
         row_identity=_row_identity(kind, relation),
         row_security=relation["row_security"],
+        identity=identity(identity_text(rows)),
     )
+
+
+def identity_text(rows: RelationRows) -> str:
+    """As the query `identity` gives it."""
+    columns = [f"{row['number']}:{row['name']}:{row['type']}:{row['modifier']}" for row in rows.columns]
+    return f"{rows.relation['oid']} {','.join(columns)}"
 
 
 def _column(

@@ -2,15 +2,29 @@
 -- Only `expressions` needs locks on the relations; everything else reads catalog rows, whoever holds which lock.
 
 -- name: gate
--- Equal text at two times means: the same transactions are visible, so the same catalogs.
+-- Equal text at two times means: the same transactions are visible, so the same catalogs. `hint` counts the rows that
+-- were written to the catalogs; it lags by seconds, and counts what is rolled back.
 select pg_catalog.pg_current_snapshot()::pg_catalog.text as snapshot,
-       pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::pg_catalog.text as started
+       pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::pg_catalog.text as started,
+       (
+           select pg_catalog.sum(
+               pg_catalog.pg_stat_get_tuples_inserted(c.oid) operator(pg_catalog.+)
+               pg_catalog.pg_stat_get_tuples_updated(c.oid) operator(pg_catalog.+)
+               pg_catalog.pg_stat_get_tuples_deleted(c.oid)
+           )
+           from pg_catalog.unnest(
+               '{pg_catalog.pg_class, pg_catalog.pg_attribute, pg_catalog.pg_constraint, pg_catalog.pg_index,
+                 pg_catalog.pg_description, pg_catalog.pg_type, pg_catalog.pg_enum}'::pg_catalog.regclass[]
+           ) as c (oid)
+       )::pg_catalog.text as hint
 
 -- name: begin
--- One snapshot for all queries. JIT would cost more than the largest of them.
+-- One snapshot for all queries. JIT would cost more than the largest of them; a generic plan knows neither how many
+-- relations are asked for nor that it may be all.
 begin isolation level repeatable read read only;
 set local lock_timeout = '250ms';
 set local statement_timeout = '30s';
+set local plan_cache_mode = force_custom_plan;
 set local jit = off
 
 -- name: context
@@ -36,9 +50,124 @@ commit
 -- After a failure. Without a transaction it only warns.
 rollback
 
+-- name: changes
+-- One row a catalog: how many rows it has, and those that no transaction before $1 has written, as "relation xmin
+-- place" (an index counts as its table; where the rows belong to no relation: 0). Attributes go only with their relation, so they need no total. A
+-- temporary object's own type and schema do not count. Roles show no xmin: of this one and those it is a member of, a hash.
+select 'pg_class' as catalog, count(*) as total, array_agg(concat_ws(' ',
+           coalesce((select i.indrelid from pg_index i where i.indexrelid = c.oid), c.oid), c.xmin, c.ctid))
+         filter (where age(c.xmin) <= (select age($1::text::xid8::xid))) as recent
+from pg_class c where c.relkind in ('r', 'p', 'v', 'm', 'f', 'i', 'I')
+union all
+select 'pg_attribute', count(*), array_agg(concat_ws(' ', c.attrelid, c.xmin, c.ctid))
+from pg_attribute c where age(c.xmin) <= (select age($1::text::xid8::xid))
+union all
+select 'pg_constraint', count(*), array_agg(concat_ws(' ', c.conrelid, c.xmin, c.ctid))
+         filter (where age(c.xmin) <= (select age($1::text::xid8::xid)))
+from pg_constraint c
+union all
+select 'pg_index', count(*), array_agg(concat_ws(' ', c.indrelid, c.xmin, c.ctid))
+         filter (where age(c.xmin) <= (select age($1::text::xid8::xid)))
+from pg_index c
+union all
+select 'pg_description', count(*), array_agg(concat_ws(' ', c.objoid, c.xmin, c.ctid))
+         filter (where age(c.xmin) <= (select age($1::text::xid8::xid)))
+from pg_description c where c.classoid = 'pg_class'::regclass
+union all
+select 'pg_inherits', count(*), array_agg(concat_ws(' ', c.inhparent, c.xmin, c.ctid))
+         filter (where age(c.xmin) <= (select age($1::text::xid8::xid)))
+from pg_inherits c
+union all
+select 'pg_trigger', count(*), array_agg(concat_ws(' ', c.tgrelid, c.xmin, c.ctid))
+         filter (where age(c.xmin) <= (select age($1::text::xid8::xid)))
+from pg_trigger c where not c.tgisinternal
+union all
+select 'pg_rewrite', count(*), array_agg(concat_ws(' ', c.ev_class, c.xmin, c.ctid))
+         filter (where age(c.xmin) <= (select age($1::text::xid8::xid)))
+from pg_rewrite c
+union all
+select 'pg_foreign_table', count(*), array_agg(concat_ws(' ', c.ftrelid, c.xmin, c.ctid))
+         filter (where age(c.xmin) <= (select age($1::text::xid8::xid)))
+from pg_foreign_table c
+union all
+select 'pg_namespace', count(*), array_agg(concat_ws(' ', 0, c.xmin, c.ctid))
+         filter (where age(c.xmin) <= (select age($1::text::xid8::xid)))
+from pg_namespace c where c.nspname !~ '^pg_(toast_)?temp_'
+union all
+select 'pg_type', count(*), array_agg(concat_ws(' ', 0, c.xmin, c.ctid))
+         filter (where age(c.xmin) <= (select age($1::text::xid8::xid)))
+from pg_type c where c.typtype <> 'c' and c.typcategory <> 'A'
+union all
+select 'pg_enum', count(*), array_agg(concat_ws(' ', 0, c.xmin, c.ctid))
+         filter (where age(c.xmin) <= (select age($1::text::xid8::xid)))
+from pg_enum c
+union all
+select 'pg_proc', count(*), array_agg(concat_ws(' ', 0, c.xmin, c.ctid))
+         filter (where age(c.xmin) <= (select age($1::text::xid8::xid)))
+from pg_proc c where c.pronamespace not in (select n.oid from pg_namespace n where n.nspname ~ '^pg_temp_')
+union all
+select 'pg_auth_members', count(*), array_agg(concat_ws(' ', 0, c.xmin, c.ctid))
+         filter (where age(c.xmin) <= (select age($1::text::xid8::xid)))
+from pg_auth_members c
+union all
+select 'pg_extension', count(*), array_agg(concat_ws(' ', 0, c.xmin, c.ctid))
+         filter (where age(c.xmin) <= (select age($1::text::xid8::xid)))
+from pg_extension c
+union all
+select 'pg_foreign_server', count(*), array_agg(concat_ws(' ', 0, c.xmin, c.ctid))
+         filter (where age(c.xmin) <= (select age($1::text::xid8::xid)))
+from pg_foreign_server c
+union all
+select 'pg_foreign_data_wrapper', count(*), array_agg(concat_ws(' ', 0, c.xmin, c.ctid))
+         filter (where age(c.xmin) <= (select age($1::text::xid8::xid)))
+from pg_foreign_data_wrapper c
+union all
+select 'pg_roles', hashtextextended(string_agg(concat_ws(' ', c.oid, c.rolsuper, c.rolinherit), ',' order by c.oid), 0),
+       null
+from pg_roles c
+where c.rolname = current_user
+   or not (select u.rolsuper from pg_roles u where u.rolname = current_user) and pg_has_role(c.oid, 'MEMBER')
+
+-- name: counts
+-- How many rows each relation has in the catalogs whose rows may go while the relation stays.
+select r.relation, count(*) as count
+from (
+    select c.oid from pg_class c where c.relkind in ('r', 'p', 'v', 'm', 'f')
+    union all
+    select c.conrelid from pg_constraint c
+    union all
+    select c.indrelid from pg_index c
+    union all
+    select c.objoid from pg_description c where c.classoid = 'pg_class'::regclass
+    union all
+    select c.inhparent from pg_inherits c
+    union all
+    select c.tgrelid from pg_trigger c where not c.tgisinternal
+    union all
+    select c.ev_class from pg_rewrite c
+) r (relation)
+group by r.relation
+
+-- name: dependents
+-- The views over those of the relations $1 that are views or foreign tables, whatever lies between: whether they take
+-- rows depends on them.
+with recursive changed (oid) as (
+    select c.oid from pg_class c where c.oid = any ($1::oid[]) and c.relkind in ('v', 'f')
+    union
+    select r.ev_class
+    from changed v
+    join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = v.oid and d.classid = 'pg_rewrite'::regclass
+    join pg_rewrite r on r.oid = d.objid
+)
+select oid from changed
+
+-- name: referencing
+-- The relations whose foreign keys name the relations $1 or columns of theirs.
+select distinct k.conrelid as oid from pg_constraint k where k.confrelid = any ($1::oid[]) and k.contype = 'f'
+
 -- name: relations
--- One row a relation of the schemas $1 that may be served, with what the role may do with the whole of it.
--- In the order of `TableName`. A foreign table without a handler cannot even be read.
+-- One row a relation of the schemas $1, or of those only the $2, that may be served, with what the role may do with the
+-- whole of it. In the order of `TableName`. A foreign table without a handler cannot even be read.
 select c.oid, n.nspname as schema, c.relname as name, c.relkind::text as kind, d.description as comment,
        c.relrowsecurity as row_security, c.relchecks as checks,
        exists (select from pg_inherits i where i.inhparent = c.oid) as has_children,
@@ -48,6 +177,7 @@ from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
 left join pg_description d on d.classoid = 'pg_class'::regclass and d.objoid = c.oid and d.objsubid = 0
 where n.nspname = any ($1::text[]) and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+  and ($2::oid[] is null or c.oid = any ($2::oid[]))
   and has_schema_privilege(n.oid, 'USAGE')
   and c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition and c.relpersistence <> 't'
   and not exists (
@@ -164,6 +294,17 @@ union all
 select c.oid, 'updatable', '', pg_relation_is_updatable(c.oid, true)::text
 from pg_class c
 where c.oid = any ($1::oid[]) and c.relkind in ('v', 'f') and c.oid not in (select u.oid from unusable u)
+
+-- name: identity
+-- Which relation has the name $2 in the schema $1 now, and what its columns are; `build.identity_text` says the same.
+-- Asked inside of the transaction of a call, whose lock on the relation keeps it from changing; under any search path.
+select pg_catalog.concat(c.oid, ' ', pg_catalog.string_agg(
+    pg_catalog.concat_ws(':', a.attnum, a.attname, a.atttypid, a.atttypmod), ',' order by a.attnum))
+from pg_catalog.pg_class c
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+where n.nspname = $1::pg_catalog.text and c.relname = $2::pg_catalog.text
+group by c.oid
 
 -- name: locked
 -- Relations that another session has locked against everybody, or waits to lock, and the views over them.

@@ -1,6 +1,7 @@
 """The expressions and statements that PostgreSQL phrases in its own way, and how one is run on asyncpg."""
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import sqlalchemy as sa
@@ -47,7 +48,7 @@ def condition(
 def insert(target: sa.TableClause, columns: Sequence[Column]) -> sa.Insert:
     """`INSERT ... SELECT casts FROM unnest($1, $2, ...)`: one statement text for any number of rows, in their order."""
     if not columns:
-        return sa.insert(target)
+        return sa.insert(target).values({})
     names = [f"c{index}" for index in range(len(columns))]
     lists = [sa.bindparam(name, type_=ARRAY(sa.Text())) for name in names]
     rows = (
@@ -69,7 +70,7 @@ async def fetch(connection: Connection, statement: Statement, max_rows: int) -> 
         records = await connection.fetch(statement.sql, *statement.values)
         yield [_row(record, statement) for record in records]
         return
-    async with connection.transaction(readonly=True):
+    async with nullcontext() if connection.is_in_transaction() else connection.transaction(readonly=True):
         cursor = await connection.cursor(statement.sql, *statement.values)
         while records := await cursor.fetch(BATCH_ROWS):
             yield [_row(record, statement) for record in records]

@@ -76,6 +76,9 @@ class InsertTool:
             writes=True,
             limit=None,
             answer=partial(_answer, target, bool(returning)),
+            # Values are cast to the types that the plan knows, and the database casts on to those that there are:
+            # 1.5 would become 2 in a column that is an integer by now.
+            identity=target.table.identity,
         )
 
 
