@@ -85,6 +85,7 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
         SOURCE,
         Hooks(
             give=lambda left: _give(watcher, left),
+            reached=lambda: watcher.reached(SOURCE),
             share_secret=secret.share if settings.server.secret is None else lambda _: None,
             confirmed_at=lambda: watcher.confirmed_at(SOURCE),
             refresh=lambda: watcher.read_again(),
@@ -187,7 +188,7 @@ async def _give(watcher: Watcher, left: Loaded) -> None:
     """What an earlier process left, to the watcher."""
     if left.schema is not None or left.gone:
         schemas = {} if left.schema is None else {SOURCE: (left.schema, left.confirmed_at or 0.0)}
-        await watcher.adopt(schemas, past(left.gone, left.default_schema))
+        await watcher.adopt(schemas, await asyncio.to_thread(past, left.gone, left.default_schema))
 
 
 async def _settle(app: App) -> None:

@@ -94,14 +94,10 @@ class History:
                 return found
             query = sa.select(_tables.value).where(_tables.source == row.id)
             texts = [text for (text,) in await connection.execute(query)]
-        read: dict[TableName, Table] = {}
         try:
-            for chunk in _chunks(texts):
-                for table in await asyncio.to_thread(_decode, chunk):
-                    read[table.name] = table
+            last = await asyncio.to_thread(_decode, texts, self._source, row.product, row.default_schema)
         except ValueError:
             return found
-        last = Schema(source=self._source, dialect=row.product, default_schema=row.default_schema, tables=read)
         return replace(found, schema=last, confirmed_at=row.confirmed_at)
 
     async def record(self, seen: Seen) -> Outcome:
@@ -211,11 +207,8 @@ class History:
     async def _compare(self, connection: AsyncConnection, source: int, schema: Schema) -> list[_Change]:
         """By digests; what differs is read."""
         query = sa.select(_tables.schema, _tables.name, _tables.digest).where(_tables.source == source)
-        old = {
-            TableName(source=self._source, schema=row.schema, name=row.name): row.digest
-            for row in await connection.execute(query)
-        }
-        differing = [name for name in old if name not in schema.tables or self._digests[name][1] != old[name]]
+        rows = [tuple(row) for row in await connection.execute(query)]
+        differing, added = await asyncio.to_thread(self._differing, rows, schema)
         before: dict[TableName, Table | None] = {}
         for chunk in _chunks(differing):
             values = await connection.execute(
@@ -227,10 +220,14 @@ class History:
         for name in differing:
             after = schema.tables.get(name)
             changes.append(_Change(name=name, before=before.get(name), after=after, was_stored=True))
-        for name, table in schema.tables.items():
-            if name not in old:
-                changes.append(_Change(name=name, before=None, after=table, was_stored=False))
+        changes += [_Change(name=table.name, before=None, after=table, was_stored=False) for table in added]
         return sorted(changes, key=lambda change: change.name)
+
+    def _differing(self, rows: Sequence[tuple[str, str, str]], schema: Schema) -> tuple[list[TableName], list[Table]]:
+        """Stored tables (schema, name, digest) that are others now or gone, and tables that are not stored."""
+        old = {TableName(source=self._source, schema=row[0], name=row[1]): row[2] for row in rows}
+        differing = [name for name in old if name not in schema.tables or self._digests[name][1] != old[name]]
+        return differing, [table for name, table in schema.tables.items() if name not in old]
 
     async def _replace(self, connection: AsyncConnection, source: int, changes: Sequence[_Change]) -> None:
         for chunk in _chunks([change.name for change in changes if change.was_stored]):
@@ -371,8 +368,11 @@ def _hash(table: Table) -> str:
     return blake2b(dumps(table).encode(), digest_size=16).hexdigest()
 
 
-def _decode(texts: Iterable[str]) -> list[Table]:
-    return [loads(Table, text) for text in texts]
+def _decode(texts: Iterable[str], source: str, product: str, default_schema: str) -> Schema:
+    read = (loads(Table, text) for text in texts)
+    return Schema(
+        source=source, dialect=product, default_schema=default_schema, tables={table.name: table for table in read}
+    )
 
 
 def _decode_what_can_be(texts: Iterable[str]) -> list[Table]:

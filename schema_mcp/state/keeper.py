@@ -32,7 +32,8 @@ MAX_REFRESH_S = 300.0
 #: How long a question about the history waits for the store to be opened, and the end for what is to be written.
 OPEN_LIMIT_S = 5.0
 FINISH_LIMIT_S = 0.4
-#: A schema of an earlier time is loaded when the first reading takes longer than this, or fails.
+#: A schema of an earlier time is loaded when the database does not answer within this time, or when its first reading
+#: fails or takes longer than OPEN_LIMIT_S.
 LOAD_AFTER_S = 0.2
 
 
@@ -152,6 +153,8 @@ class Keeper:
         self._hooks.share_secret(await history.secret("cursor"))
         if not self._given:
             await self._looked(LOAD_AFTER_S)
+            if self._hooks.reached():
+                await self._looked()  # loading would only slow the reading down
             await self._hooks.give(await history.load(schema=self._last is None))
             self._given = True
         elif self._last is not None and not self._waiting:

@@ -109,6 +109,8 @@ class Hooks:
 
     #: Takes what an earlier process left.
     give: Callable[[Loaded], Awaitable[None]]
+    #: Whether the watched database has answered, so that its first reading is on its way.
+    reached: Callable[[], bool]
     #: Takes the key that all servers of the store sign cursors with.
     share_secret: Callable[[bytes], None]
     #: When the watcher last found the served schema to be true; None before its first reading.

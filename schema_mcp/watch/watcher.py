@@ -140,6 +140,10 @@ class Watcher:
         """Whether the served schema was read from the database in this process."""
         return self._sources[source].reading is not None
 
+    def reached(self, source: str) -> bool:
+        """Whether the database has answered, so that a reading may be on its way."""
+        return self._sources[source].connection is not None
+
     async def adopt(self, schemas: Mapping[str, tuple[Schema, float]], former: Former) -> None:
         """Until the first reading serves schemas of an earlier time, each with when it was last found true.
 
@@ -150,8 +154,9 @@ class Watcher:
             taken = {name: pair for name, pair in schemas.items() if self._sources[name].schema is None}
             served = {**current.schemas, **{name: schema for name, (schema, _) in taken.items()}}
             unconfirmed = frozenset(name for name in served if not self.confirmed(name))
-            known = remembering(current, former)
-            catalog = await asyncio.to_thread(build, self._settings, served, known, unconfirmed)
+            catalog = await asyncio.to_thread(
+                lambda: build(self._settings, served, remembering(current, former), unconfirmed)
+            )
             if not taken:
                 catalog = replace(catalog, generation=current.generation)
             for name, (schema, confirmed_at) in taken.items():
