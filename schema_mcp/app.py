@@ -172,7 +172,12 @@ def _database_url(settings: Settings) -> Iterator[sa.URL]:
 def select(settings: Settings) -> Selection:
     """Which relations are served."""
     database = settings.database
-    return Selection(schemas=database.schemas, include=database.include, exclude=database.exclude)
+    return Selection(
+        schemas=database.schemas,
+        include=database.include,
+        exclude=database.exclude,
+        hide_columns=database.hide_columns,
+    )
 
 
 def place(settings: Settings, url: sa.URL) -> Place | NoPlace:

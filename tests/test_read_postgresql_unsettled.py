@@ -176,4 +176,4 @@ async def test_a_reading_takes_the_same_few_statements_for_many_tables(live: Liv
             queries = [line for line in statements if "execute " in line]
             taken.append((len(queries), len(statements) - len(queries)))
 
-    assert taken == [(9, 4), (2, 3)]
+    assert taken == [(10, 4), (2, 3)]

@@ -61,7 +61,7 @@ EVERYTHING = {"owner", "pet", "toy", "apart", "names", "all_owners", "notes"}
         ("ALTER TABLE pet RENAME TO Animal", {"Animal", "names", "toy"}),
         ("DROP VIEW all_owners; DROP TABLE owner", {"pet"}),
         ("CREATE UNIQUE INDEX by_name ON toy (name)", {"toy"}),
-        ("CREATE INDEX by_name ON toy (name)", set()),
+        ("CREATE INDEX by_name ON toy (name)", {"toy"}),
         ("CREATE TRIGGER t INSTEAD OF INSERT ON names BEGIN SELECT 1; END", {"names"}),
         ("CREATE TABLE fresh (toy REFERENCES toy)", {"fresh"}),
         ("DROP VIEW names; DROP TABLE notes", set()),

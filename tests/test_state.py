@@ -26,9 +26,9 @@ from schema_mcp.state.place import NoPlace, Place, identify, locate
 from schema_mcp.state.records import Gone, HistoryQuery, Seen
 from schema_mcp.state.store import REVISIONS, Store, metadata
 from tests.conftest import Place as Database
-from tests.peers import LIMIT_S, MODERN, Peer, environment, http_server, join
+from tests.peers import LIMIT_S, MODERN, Peer, environment, http_server, inside, join
 from tests.postgres import Server
-from tests.waiting import until_it_holds
+from tests.waiting import until, until_it_holds
 
 SQLITE = pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 SERVED = sa.make_url("postgresql://reader:secret@db.internal/shop")
@@ -374,3 +374,42 @@ async def test_five_servers_that_start_at_once_share_a_store_and_keep_each_chang
                 await peer.call("refresh_schema")
             await until_it_holds(all_keep)
         assert [await changes(peer) for peer in peers] == [expected] * 5
+
+
+@pytest.mark.parametrize("place", ["18"], indirect=True)
+async def test_servers_that_see_a_storm_at_their_own_pace_tell_one_history(
+    place: Database, servers: Callable[[str], Server]
+) -> None:
+    server, name = servers("18"), f"store_{uuid.uuid4().hex}"
+    async with AsyncExitStack() as stack:
+        store_url = server.create_database(name)
+        stack.callback(server.drop_database, name)
+        programs = [
+            await stack.enter_async_context(
+                inside(place.url, state__url=store_url, watch__poll_interval_s=pace, watch__debounce_s=pace / 4)
+            )
+            for pace in (0.05, 0.11, 0.24)
+        ]
+        keepers = [program.app.keeper for program in programs]
+        for program in programs:
+            await program.peer.names()
+        await until(lambda: all(keeper.status.kept and keeper.settled.is_set() for keeper in keepers))
+        there: set[str] = set()
+        for step in range(20):
+            table = f"t{step * 7 % 5}"
+            await asyncio.to_thread(
+                place.execute, f"DROP TABLE {table}" if table in there else f"CREATE TABLE {table} (id integer)"
+            )
+            there ^= {table}
+        await asyncio.to_thread(place.execute, "CREATE TABLE last (id integer)")
+        for program in programs:
+            await until(lambda program=program: "query_last" in program.app.registry.current.table_tools)  # type: ignore[misc]
+        await until(lambda: not any(keeper.status.waiting for keeper in keepers))
+        told = [(await program.peer.call("schema_changes"))["changes"] for program in programs]
+        assert told[1:] == [told[0]] * 2
+        state: dict[str, str] = {}
+        for change in reversed(told[0]):
+            # Nothing is told twice: what is added was not there, what is removed was.
+            assert change["kind"] != state.get(change["table"], "removed")
+            state[change["table"]] = change["kind"]
+        assert {table for table, kind in state.items() if kind == "added"} == there | {"last"}

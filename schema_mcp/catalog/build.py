@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from schema_mcp.catalog.estimates import RowEstimates
 from schema_mcp.dialects.base import Dialect
 from schema_mcp.errors import ErrorCode, InvalidArgument, StaleSchema
 from schema_mcp.schema.model import Schema, Table, TableName
@@ -61,6 +62,7 @@ class BuildSettings:
     limits: ToolLimits
     dialects: Mapping[str, Dialect]
     cursor_secret: CursorSecret
+    row_estimates: RowEstimates = field(default_factory=RowEstimates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,7 +87,12 @@ class Catalog:
     policy: Policy
     #: Sources whose schema was loaded from the store and not yet read from the database.
     unconfirmed: frozenset[str] = frozenset()
+    row_estimates: RowEstimates
     _by_name: Mapping[str, TableName] = field(repr=False)
+
+    def row_estimate(self, target: Target) -> int | None:
+        """See `CatalogView.row_estimate`."""
+        return self.row_estimates.of(target.table.name)
 
     def allowed(self, target: Target) -> Sequence[str]:
         """The kinds that serve this table."""
@@ -174,6 +181,7 @@ def build(
         cursor_secret=settings.cursor_secret,
         policy=settings.policy,
         unconfirmed=unconfirmed,
+        row_estimates=settings.row_estimates,
         _by_name=MappingProxyType(by_name),
     )
 

@@ -18,6 +18,9 @@ class DatabaseSettings:
     include: tuple[str, ...] = ()
     #: Never serve relations that match one of these patterns.
     exclude: tuple[str, ...] = ()
+    #: Serve these columns as if they did not exist: patterns over column, table.column or schema.table.column, whatever
+    #: the case of letters.
+    hide_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,12 +70,17 @@ class Reading:
 
     `postponed`: tables whose expressions could not be read because somebody holds a lock on them; they stand as they
     were before (or without their expressions), and the next look has to read again even if the gate has not moved.
+    `fresh`: tables that were read for this reading, or found to be gone; None: all. Of these alone it may be that they
+    were changed in mid-read; that they were not is known when a later reading does not find them changed.
     `mark`: what the dialect itself needs to find, the next time, what has changed since; opaque to everybody else.
     """
 
     gate: Gate
     schema: Schema
     postponed: frozenset[TableName] = frozenset()
+    fresh: frozenset[TableName] | None = field(default=None, compare=False, repr=False)
+    #: How many rows tables have, roughly, where the database knows: no part of the schema.
+    row_estimates: Mapping[TableName, int] = field(default_factory=dict, compare=False, repr=False)
     mark: object = field(default=None, compare=False, repr=False)
 
 
@@ -84,7 +89,8 @@ class Statement:
     """SQL text in the driver's own placeholder style and the values in its order.
 
     `labels`: names of the JSON members of a row that comes back, in order. `keys`: how many further columns follow
-    that are not part of the row (order keys for the cursor).
+    that are not part of the row (order keys for the cursor). `returns_rows` False: `fetch` gives as many empty rows as
+    the database says it has written.
     """
 
     sql: str
@@ -92,6 +98,7 @@ class Statement:
     labels: tuple[str, ...] = ()
     types: tuple[SqlType, ...] = ()
     keys: int = 0
+    returns_rows: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ def digest(table: Table) -> str:
     keys = ([table.primary_key] if table.primary_key else []) + list(table.uniques)
     for key in keys:
         parts += ["key", *key.columns]
-    parts += table.row_identity
+    parts += [*table.row_identity, str(table.has_children)]
     return blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 

@@ -46,6 +46,8 @@ class SqlType:
     item: "SqlType | None" = None
     #: Name of the domain the column is declared with.
     domain: str | None = None
+    #: Conditions of the domain and of those it is over, as the database prints them; VALUE stands for the value.
+    checks: tuple[str, ...] = ()
     #: True where the database enforces the type; False for SQLite columns outside STRICT tables, which hold anything.
     enforced: bool = True
 

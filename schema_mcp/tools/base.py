@@ -106,6 +106,10 @@ class StatementPlan:
     writes: bool
     limit: int | None
     answer: Callable[[Result], bytes]
+    #: Seconds after which the plan is given up, where they are fewer than those of a call.
+    timeout_s: float | None = None
+    #: The answer without a result, given the reason; None: the failure is the answer.
+    otherwise: Callable[[str], bytes] | None = None
     identity: str = ""
 
 

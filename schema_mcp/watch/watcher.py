@@ -2,9 +2,9 @@
 
 In this order, for each source: (1) wait for the timer or for somebody who asks; (2) the gate, one cheap statement, says
 whether anything can have changed; (3) read what has changed in the schema, wait until `debounce_s` has passed since the
-gate opened, and accept the reading only if the gate has not moved meanwhile or a second reading is equal (catalog reads
-tear under DDL, even in one snapshot); (4) build the next catalog and swap it in. Whatever fails, the last good one
-stays, and the next try comes later and later.
+gate opened, and accept the reading only if the gate has not moved meanwhile or a second reading finds nothing changed
+of what was read (catalog reads tear under DDL, even in one snapshot); (4) build the next catalog and swap it in.
+Whatever fails, the last good one stays, and the next try comes later and later.
 
 Where the gate moves with every commit, looks that find nothing are spaced by what they cost, unless the gate hints at
 the schema. Every `full_refresh_s` everything is read again, for what no digest tells.
@@ -297,6 +297,9 @@ class Watcher:
             again = await dialect.read(connection, name, self._selection, reading)
             if not await _diff(reading.schema, again.schema):
                 return again
+            if reading.fresh is not None and again.fresh is not None and not reading.fresh & again.fresh:
+                self._wake.set()
+                return reading
             reading = again
         raise _Unsettled(name)
 
@@ -314,6 +317,7 @@ class Watcher:
             source, reading = news.source, news.reading
             source.schema, source.reading = reading.schema, reading
             source.confirmed_at = reading.gate.taken_at
+            self._settings.row_estimates.replace(source.database.name, reading.row_estimates)
             _succeeded(source)
             self._on_reading(reading, news.change.structural)
         if self._registry.current.unconfirmed:

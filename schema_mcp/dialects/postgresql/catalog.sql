@@ -52,8 +52,9 @@ rollback
 
 -- name: changes
 -- One row a catalog: how many rows it has, and those that no transaction before $1 has written, as "relation xmin
--- place" (an index counts as its table; where the rows belong to no relation: 0). Attributes go only with their relation, so they need no total. A
--- temporary object's own type and schema do not count. Roles show no xmin: of this one and those it is a member of, a hash.
+-- place" (an index counts as its table; where the rows belong to no relation: 0). Attributes go only with their
+-- relation, so they need no total. A temporary object's own type and schema do not count. Roles show no xmin: of this
+-- one and those it is a member of, a hash.
 select 'pg_class' as catalog, count(*) as total, array_agg(concat_ws(' ',
            coalesce((select i.indrelid from pg_index i where i.indexrelid = c.oid), c.oid), c.xmin, c.ctid))
          filter (where age(c.xmin) <= (select age($1::text::xid8::xid))) as recent
@@ -122,8 +123,8 @@ select 'pg_foreign_data_wrapper', count(*), array_agg(concat_ws(' ', 0, c.xmin, 
          filter (where age(c.xmin) <= (select age($1::text::xid8::xid)))
 from pg_foreign_data_wrapper c
 union all
-select 'pg_roles', hashtextextended(string_agg(concat_ws(' ', c.oid, c.rolsuper, c.rolinherit), ',' order by c.oid), 0),
-       null
+select 'pg_roles', hashtextextended(string_agg(
+           concat_ws(' ', c.oid, c.rolsuper, c.rolinherit, c.rolbypassrls), ',' order by c.oid), 0), null
 from pg_roles c
 where c.rolname = current_user
    or not (select u.rolsuper from pg_roles u where u.rolname = current_user) and pg_has_role(c.oid, 'MEMBER')
@@ -150,14 +151,16 @@ group by r.relation
 
 -- name: dependents
 -- The views over those of the relations $1 that are views or foreign tables, whatever lies between: whether they take
--- rows depends on them.
-with recursive changed (oid) as (
-    select c.oid from pg_class c where c.oid = any ($1::oid[]) and c.relkind in ('v', 'f')
+-- rows depends on them. And the views with security_invoker over any of them: the right to use them does.
+with recursive changed (oid, kind) as (
+    select c.oid, c.relkind from pg_class c where c.oid = any ($1::oid[])
     union
-    select r.ev_class
+    select w.oid, w.relkind
     from changed v
     join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = v.oid and d.classid = 'pg_rewrite'::regclass
     join pg_rewrite r on r.oid = d.objid
+    join pg_class w on w.oid = r.ev_class
+    where v.kind in ('v', 'f') or w.reloptions is not null
 )
 select oid from changed
 
@@ -167,14 +170,50 @@ select distinct k.conrelid as oid from pg_constraint k where k.confrelid = any (
 
 -- name: relations
 -- One row a relation of the schemas $1, or of those only the $2, that may be served, with what the role may do with the
--- whole of it. In the order of `TableName`. A foreign table without a handler cannot even be read.
+-- whole of it. In the order of `TableName`. A foreign table without a handler cannot even be read. A view with
+-- security_invoker (15) is no more than its statement: the role needs the right to all that it refers to, through other
+-- such views as well.
+with recursive needs (view, relation, number) as (
+    select v.oid, v.oid, 0
+    from pg_class v
+    where v.relkind = 'v' and v.reloptions is not null and ($2::oid[] is null or v.oid = any ($2::oid[]))
+    union
+    select w.view, d.refobjid, d.refobjsubid
+    from needs w
+    join pg_class v on v.oid = w.relation and v.relkind = 'v' and v.reloptions is not null and exists (
+        select from pg_options_to_table(v.reloptions) o
+        where o.option_name = 'security_invoker' and o.option_value::boolean
+    )
+    join pg_rewrite r on r.ev_class = w.relation and r.ev_type = '1'
+    join pg_depend d
+        on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+        and d.refclassid = 'pg_class'::regclass and d.refobjid <> w.relation
+),
+based (view, may_select, may_insert) as (
+    select w.view,
+           bool_and(case when w.number = 0 then has_any_column_privilege(w.relation, 'SELECT')
+                         else has_column_privilege(w.relation, w.number::smallint, 'SELECT') end),
+           -- A trigger INSTEAD OF INSERT (64 + 4) needs no right to what the view shows.
+           bool_and(has_any_column_privilege(w.relation, 'INSERT'))
+               or exists (select from pg_trigger t where t.tgrelid = w.view and t.tgtype & 68 = 68)
+    from needs w
+    where w.relation <> w.view
+    group by w.view
+)
 select c.oid, n.nspname as schema, c.relname as name, c.relkind::text as kind, d.description as comment,
-       c.relrowsecurity as row_security, c.relchecks as checks,
-       exists (select from pg_inherits i where i.inhparent = c.oid) as has_children,
+       c.relrowsecurity and row_security_active(c.oid) as row_security, c.relchecks as checks,
+       exists (select from pg_inherits i where i.inhparent = c.oid) as has_children, c.reltuples as estimate,
        coalesce(has_table_privilege(c.oid, 'SELECT'), false) as may_select,
-       coalesce(has_table_privilege(c.oid, 'INSERT'), false) as may_insert
+       coalesce(has_table_privilege(c.oid, 'INSERT'), false) as may_insert,
+       coalesce(b.may_select, true) as base_select, coalesce(b.may_insert, true) as base_insert,
+       -- A rule that is run in place of INSERT answers with rows only if it says RETURNING.
+       c.relhasrules and (
+           select coalesce(bool_or(r.is_instead) and not bool_or(r.ev_action::text ~ ':returningList \('), false)
+           from pg_rewrite r where r.ev_class = c.oid and r.ev_type = '3'
+       ) as silent
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
+left join based b on b.view = c.oid
 left join pg_description d on d.classoid = 'pg_class'::regclass and d.objoid = c.oid and d.objsubid = 0
 where n.nspname = any ($1::text[]) and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
   and ($2::oid[] is null or c.oid = any ($2::oid[]))
@@ -225,6 +264,11 @@ select t.oid, t.typtype::text as form, format_type(t.oid, -1) as name,
        t.typbasetype as base, t.typtypmod as modifier, format_type(t.typbasetype, t.typtypmod) as base_native,
        t.typnotnull as not_null, t.typdefault as default_expression,
        coalesce(e.oid, 0::oid) as item,
+       -- The condition of a domain has VALUE in it and no column, so it needs no relation.
+       (
+           select array_agg(pg_get_expr(k.conbin, 0) order by k.conname)
+           from pg_constraint k where k.contypid = t.oid and k.contype = 'c'
+       ) as checks,
        (select array_agg(l.enumlabel::text order by l.enumsortorder) from pg_enum l where l.enumtypid = t.oid) as labels,
        t.typname = 'citext' and exists (
            select from pg_depend o join pg_extension x on x.oid = o.refobjid and x.extname = 'citext'
@@ -243,6 +287,17 @@ select i.indrelid as relation, c.relname as name, i.indisprimary as is_primary, 
 from pg_index i
 join pg_class c on c.oid = i.indexrelid
 where i.indrelid = any ($1::oid[]) and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null
+
+-- name: indexes
+-- Indexes of the relations $1 that can be used. `numbers`: of columns, 0 for an expression; the first `width` of them are
+-- looked for, the others stored with them; `options`: 1 for descending. What needs a lock is in `expressions`.
+select i.indrelid as relation, c.relname as name, m.amname as method, i.indisunique as is_unique,
+       i.indkey::text as numbers, i.indnkeyatts as width, i.indoption::text as options,
+       i.indexprs is not null as has_expressions, i.indpred is not null as is_partial
+from pg_index i
+join pg_class c on c.oid = i.indexrelid
+join pg_am m on m.oid = c.relam
+where i.indrelid = any ($1::oid[]) and i.indisvalid and i.indislive
 
 -- name: foreign_keys
 -- Foreign keys of the relations $1. One that refers to a partitioned table has a row for each partition as well, all
@@ -269,6 +324,7 @@ rollback to savepoint expressions
 
 -- name: expressions
 -- What cannot be had without a lock on the relations $1: `check` (name, expression), `generated` (column, expression),
+-- `part` (its place in the index and the index, expression) and `predicate` (index, expression),
 -- `updatable` (bits of INSERT 8, UPDATE 4, DELETE 16; with triggers and rules), which fails for views over `unusable`.
 with recursive unusable (oid) as (
     select f.ftrelid
@@ -284,12 +340,24 @@ with recursive unusable (oid) as (
 )
 select k.conrelid as relation, 'check' as kind, k.conname::text as name, pg_get_expr(k.conbin, k.conrelid) as expression
 from pg_constraint k
+-- Since 18 a constraint may be NOT ENFORCED, which only rows of that version tell; then it is no rule.
 where k.conrelid = any ($1::oid[]) and k.contype = 'c'
+  and (k.convalidated or coalesce((to_jsonb(k) ->> 'conenforced')::boolean, true))
 union all
 select a.attrelid, 'generated', a.attname::text, pg_get_expr(f.adbin, f.adrelid)
 from pg_attrdef f
 join pg_attribute a on a.attrelid = f.adrelid and a.attnum = f.adnum
 where f.adrelid = any ($1::oid[]) and a.attgenerated <> ''
+union all
+select i.indrelid, 'part', n || ' ' || c.relname, coalesce(pg_get_indexdef(i.indexrelid, n, false), '')
+from pg_index i
+join pg_class c on c.oid = i.indexrelid, generate_series(1, i.indnkeyatts) n
+where i.indrelid = any ($1::oid[]) and i.indexprs is not null and i.indkey[n - 1] = 0 and i.indisvalid and i.indislive
+union all
+select i.indrelid, 'predicate', c.relname::text, pg_get_expr(i.indpred, i.indrelid)
+from pg_index i
+join pg_class c on c.oid = i.indexrelid
+where i.indrelid = any ($1::oid[]) and i.indpred is not null and i.indisvalid and i.indislive
 union all
 select c.oid, 'updatable', '', pg_relation_is_updatable(c.oid, true)::text
 from pg_class c

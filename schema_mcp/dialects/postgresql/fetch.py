@@ -44,7 +44,10 @@ async def fetch(
     columns = _by_relation(column_rows)
     keys = _by_relation(await connection.fetch(QUERIES["keys"].sql, oids))
     foreign_keys = _by_relation(await connection.fetch(QUERIES["foreign_keys"].sql, oids))
-    with_expressions = {oid for oid, row in relations.items() if has_expressions(row, columns.get(oid, ()))}
+    indexes = _by_relation(await connection.fetch(QUERIES["indexes"].sql, oids))
+    with_expressions = {
+        oid for oid, row in relations.items() if has_expressions(row, columns.get(oid, ()), indexes.get(oid, ()))
+    }
     expressions, postponed = await _expressions(connection, with_expressions)
     return Part(
         relations={
@@ -53,6 +56,7 @@ async def fetch(
                 columns=columns.get(oid, ()),
                 keys=keys.get(oid, ()),
                 foreign_keys=foreign_keys.get(oid, ()),
+                indexes=indexes.get(oid, ()),
                 expressions=expressions.get(oid, ()),
             )
             for oid, row in relations.items()

@@ -23,12 +23,13 @@ import asyncpg
 
 from schema_mcp.dialects import information_schema
 from schema_mcp.dialects.base import Gate, Reading
-from schema_mcp.dialects.postgresql.build import Row, build, is_gone
+from schema_mcp.dialects.postgresql.build import Row, build, is_gone, row_estimate
 from schema_mcp.dialects.postgresql.changes import Mark, Tallies, recounted, rows_went, touched
 from schema_mcp.dialects.postgresql.errors import DRIVER_ERRORS, is_unavailable, reason
 from schema_mcp.dialects.postgresql.fetch import QUERIES, Part, fetch
 from schema_mcp.dialects.postgresql.types import TypeGone
 from schema_mcp.errors import CatalogReadError
+from schema_mcp.schema.hide import visible
 from schema_mcp.schema.model import Schema, Table, TableName
 from schema_mcp.schema.select import Selection
 
@@ -99,7 +100,7 @@ async def _read(connection: asyncpg.Connection, source: str, selection: Selectio
         context = await _context(connection, selection)
         found = await _changes(connection, context, previous)
         if previous is not None and found.relations == set():
-            return replace(previous, gate=context.gate)
+            return replace(previous, gate=context.gate, fresh=frozenset())
         parts = [await fetch(connection, selection, context.schemas, found.relations)]
         if previous is not None and found.mark is not None and found.relations is not None:
             renamed = _renamed(parts[0], found.mark, previous.schema)
@@ -107,7 +108,7 @@ async def _read(connection: asyncpg.Connection, source: str, selection: Selectio
             if others := {row["oid"] for row in rows} - found.relations:
                 found.relations.update(others)
                 parts.append(await fetch(connection, selection, context.schemas, others))
-    return await _merged(source, context, previous, found, parts)
+    return await _merged(source, selection, context, previous, found, parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +182,12 @@ def _renamed(part: Part, mark: Mark, schema: Schema) -> list[int]:
 
 
 async def _merged(
-    source: str, context: _Context, previous: Reading | None, found: _Changes, parts: Sequence[Part]
+    source: str,
+    selection: Selection,
+    context: _Context,
+    previous: Reading | None,
+    found: _Changes,
+    parts: Sequence[Part],
 ) -> Reading:
     """What was read, in place of what the reading before said of those relations."""
     known: Mapping[TableName, Table] = previous.schema.tables if previous is not None else {}
@@ -189,16 +195,20 @@ async def _merged(
     kept = {} if before is None or found.relations is None else before
     names = {oid: name for oid, name in kept.items() if oid not in (found.relations or ())}
     tables = {name: known[name] for name in names.values()}
+    counted = previous.row_estimates if previous is not None else {}
+    estimates = {name: counted[name] for name in tables if name in counted}
     postponed: dict[int, TableName] = {}
+    fresh = {name for oid, name in (before or {}).items() if oid not in names}
     done = 0
     for part in parts:
         for oid, rows in part.relations.items():
             done += 1
             if done % _TABLES_AT_A_TIME == 0:
                 await asyncio.sleep(0)
+            name = TableName(source=source, schema=rows.relation["schema"], name=rows.relation["name"])
+            fresh.add(name)
             if is_gone(rows):
                 continue
-            name = TableName(source=source, schema=rows.relation["schema"], name=rows.relation["name"])
             #: Not another one's that had this name.
             old = known.get(name) if before is None or before.get(oid) == name else None
             table = old
@@ -206,16 +216,20 @@ async def _merged(
                 postponed[oid] = name
             if table is None or oid not in part.postponed:
                 try:
-                    table = build(name, rows, part.types)
+                    table = visible(build(name, rows, part.types), selection)
                 except TypeGone:
                     postponed[oid] = name
             if table is not None and table.privileges:
                 names[oid] = name
+                if (estimate := row_estimate(rows.relation)) is not None:
+                    estimates[name] = estimate
                 tables[name] = old if old is not None and old == table and old.identity == table.identity else table
     return Reading(
         gate=context.gate,
         schema=_schema(source, context.default_schema, tables, previous),
         postponed=frozenset(postponed.values()),
+        fresh=frozenset(fresh) if found.relations is not None else None,
+        row_estimates=estimates,
         mark=Mark(
             context=context.binds,
             baseline=context.oldest,

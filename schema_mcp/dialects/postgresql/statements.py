@@ -66,6 +66,10 @@ async def fetch(connection: Connection, statement: Statement, max_rows: int) -> 
     asyncpg keeps the statement prepared under a name of its own and follows changes of the schema by itself outside a
     transaction; it stops the statement when the task is cancelled.
     """
+    if not statement.returns_rows:
+        status = await connection.execute(statement.sql, *statement.values)  # "INSERT 0 2"
+        yield [Row(b"{}", ())] * int(status.rpartition(" ")[2])
+        return
     if max_rows <= BATCH_ROWS:
         records = await connection.fetch(statement.sql, *statement.values)
         yield [_row(record, statement) for record in records]

@@ -34,6 +34,22 @@ FROM json_each(?1) AS r JOIN pragma_table_xinfo(r.value, 'main') AS c
 SELECT r.value, f.id, f.seq, f."from", f."table", f."to"
 FROM json_each(?1) AS r JOIN pragma_foreign_key_list(r.value, 'main') AS f
 
+-- name: indexes
+-- One row a column of each index of the tables in ?1; its name is null for an expression.
+SELECT r.value, i.name, i."unique", i.partial, k.seqno, k.name, k."desc"
+FROM json_each(?1) AS r
+JOIN pragma_index_list(r.value, 'main') AS i
+JOIN pragma_index_xinfo(i.name, 'main') AS k
+WHERE k."key"
+
+-- name: has_statistics
+-- Whether ANALYZE was ever run.
+SELECT 1 FROM main.sqlite_schema WHERE name = 'sqlite_stat1'
+
+-- name: statistics
+-- The first number of `stat` is how many rows were in the index, or, without one, in the table (fileformat2.html).
+SELECT tbl, idx, stat FROM main.sqlite_stat1
+
 -- name: unique_indexes
 -- One row a column of an index that tells all rows of a table in ?1 apart; the last one made has seq 0. `origin`: pk, u
 -- (a constraint) or c (CREATE INDEX). The column's name is null for an expression.

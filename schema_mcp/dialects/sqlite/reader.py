@@ -24,7 +24,20 @@ from schema_mcp.dialects.sqlite import ddl
 from schema_mcp.dialects.sqlite.connection import DatabaseFile
 from schema_mcp.dialects.sqlite.types import sql_type
 from schema_mcp.schema.fingerprint import identity
-from schema_mcp.schema.model import Column, ForeignKey, Generated, Key, Privilege, Schema, Table, TableKind, TableName
+from schema_mcp.schema.hide import visible
+from schema_mcp.schema.model import (
+    Column,
+    ForeignKey,
+    Generated,
+    Index,
+    IndexPart,
+    Key,
+    Privilege,
+    Schema,
+    Table,
+    TableKind,
+    TableName,
+)
 from schema_mcp.schema.select import Selection
 
 MAIN = "main"
@@ -44,6 +57,8 @@ _READS_AND_TAKES_ROWS = frozenset(Privilege)
 
 #: cid, name, type, notnull, default, place in the primary key or 0, hidden.
 _ColumnRow: TypeAlias = tuple[int, str, str, int, str | None, int, int]
+#: name, unique, partial, seqno, column, descending.
+_IndexRow: TypeAlias = tuple[str, int, int, int, str | None, int]
 
 
 class _Said(NamedTuple):
@@ -75,6 +90,9 @@ class _Relation:
     foreign_keys: Sequence[tuple[int, int, str, str, str | None]]
     #: seq, name, origin, seqno, column.
     unique_indexes: Sequence[tuple[int, str, str, int, str | None]]
+    indexes: Sequence[_IndexRow]
+    #: What the indexes were made with, by their names; None of a constraint's.
+    index_texts: Mapping[str, str | None]
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -125,9 +143,11 @@ def read(
         described = {row[0]: row for row in connection.execute(_QUERIES["relations"].sql) if row[0] in said}
         same = before is not None and (before.said, before.described) == (said, described)
         relations = {} if same else _relations(connection, said, described, before)
+        counts = _row_counts(connection, said)
     file.require(identity)
     if same and previous is not None:
-        return Reading(gate=gate, schema=previous.schema, mark=before)
+        estimates = {name: counts[name.name] for name in previous.schema.tables if name.name in counts}
+        return Reading(gate=gate, schema=previous.schema, mark=before, row_estimates=estimates)
     tables = dict(_Builder(source=source, relations=relations, before=before).tables(selection))
     return Reading(
         gate=gate,
@@ -137,6 +157,7 @@ def read(
             default_schema=MAIN,
             tables={table.name: table for _, table in sorted(tables.items())},
         ),
+        row_estimates={table.name: counts[name] for name, table in tables.items() if name in counts},
         mark=_Mark(
             identity=identity,
             source=source,
@@ -214,6 +235,7 @@ def _relations(
         columns |= _columns(connection, names)
     foreign_keys = _asked(connection, "foreign_keys", asked["table"])
     unique_indexes = _asked(connection, "unique_indexes", asked["table"])
+    indexes = _asked(connection, "indexes", asked["table"])
     relations: dict[str, _Relation] = {}
     for name, (_, kind, without_rowid, strict) in described.items():
         if name in kept:
@@ -230,10 +252,25 @@ def _relations(
                 columns=sorted(row for row in columns[name] if row[6] != _HIDDEN),
                 foreign_keys=sorted(foreign_keys.get(name, ()), key=lambda row: (-row[0], row[1])),
                 unique_indexes=sorted(unique_indexes.get(name, ()), key=lambda row: (-row[0], row[3])),
+                indexes=sorted(indexes.get(name, ()), key=lambda row: (row[0], row[3])),
+                index_texts=dict(said[name].indexes),
             )
             old = before.relations.get(name) if before is not None else None
             relations[name] = old if old is not None and old == relation else relation
     return relations
+
+
+def _row_counts(connection: sqlite3.Connection, said: Mapping[str, _Said]) -> Mapping[str, int]:
+    """What ANALYZE counted, where it was run; a partial index holds a part of the rows only."""
+    if connection.execute(_QUERIES["has_statistics"].sql).fetchone() is None:
+        return {}
+    texts = {index: text for one in said.values() for index, text in one.indexes if text}
+    counts: dict[str, int] = {}
+    for table, index, statistics in connection.execute(_QUERIES["statistics"].sql):
+        first = str(statistics).partition(" ")[0]
+        if first.isdecimal() and (index not in texts or ddl.read_index(texts[index])[1] is None):
+            counts[table] = int(first)
+    return counts
 
 
 def _columns(connection: sqlite3.Connection, names: Sequence[str]) -> dict[str, list[_ColumnRow]]:
@@ -285,7 +322,9 @@ class _Builder:
                 if known is not None:
                     yield name, known
             elif selection.takes(MAIN, name):
-                table = self._table(relation)
+                table = visible(self._table(relation), selection)
+                if not table.privileges:
+                    continue
                 same = known is not None and known == table and known.identity == table.identity
                 yield name, known if same and known is not None else table
 
@@ -310,6 +349,7 @@ class _Builder:
             uniques=uniques,
             foreign_keys=tuple(self._foreign_keys(relation)),
             checks=said.checks,
+            indexes=_indexes(relation),
             comment=said.comment,
             privileges=privileges,
             row_identity=_row_identity(relation),
@@ -408,6 +448,28 @@ def _uniques(relation: _Relation) -> tuple[Key, ...]:
         for (name, origin), columns in indexes.items()
         if None not in columns
     )
+
+
+def _indexes(relation: _Relation) -> tuple[Index, ...]:
+    """By name. Only the text tells what an expression is, and which rows are in a partial index."""
+    grouped: defaultdict[str, list[_IndexRow]] = defaultdict(list)
+    for row in relation.indexes:
+        grouped[row[0]].append(row)
+    made = []
+    for name, rows in grouped.items():
+        text = relation.index_texts.get(name)
+        expressions, predicate = ddl.read_index(text) if text else ((), None)
+        parts = [
+            IndexPart(
+                column=column,
+                expression=expressions[place] if column is None and place < len(expressions) else None,
+                descending=bool(descending),
+            )
+            for place, (_, _, _, _, column, descending) in enumerate(rows)
+        ]
+        unique, partial = rows[0][1:3]
+        made.append(Index(name=name, parts=tuple(parts), unique=bool(unique), predicate=predicate if partial else None))
+    return tuple(made)
 
 
 def _row_identity(relation: _Relation) -> tuple[str, ...]:
