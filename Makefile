@@ -3,13 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test storm check format bench clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/schema-mcp demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist=worksteal
+
+# DDL from several connections while twenty clients list and call, on every server: SECONDS=300, SEED to repeat one.
+SECONDS ?= 180
+storm: $(VENV)/.installed-dev
+	STORM_SECONDS=$(SECONDS) STORM_SERVERS=all $(if $(SEED),STORM_SEED=$(SEED)) \
+		$(BIN)/python -m pytest -q -s -p no:xdist tests/storm
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
+import psutil
 
 from benchmarks.client import PROGRAM, result_of, serving
 from benchmarks.databases import Databases, table_names
@@ -44,6 +45,7 @@ async def _listing(databases: Databases, count: int) -> list[Figure]:
             {"handshake era": in_handshake_era, "stateless era": in_stateless_era}, rounds=ROUNDS, warm=2
         )
         line = handshake.exchange(handshake.request("tools/list", {}))
+        memory = psutil.Process(handshake.pid).memory_info().rss / 2**20
     tools = {tool["name"]: tool for tool in result_of(line)["tools"]}
     budget = _ALL if count == 1_000 else None
     figures = [
@@ -56,6 +58,9 @@ async def _listing(databases: Databases, count: int) -> list[Figure]:
         )
         for era, values in times.items()
     ]
+    figures.append(
+        Figure(subject=SUBJECT, what=f"  memory, {count:,} tables, all listed", unit="MiB", values=(memory,))
+    )
     slug = table_names(count)[-1]
     two = [orjson.dumps(tools[f"{kind}_{slug}"]) for kind in ("query", "insert")]
     sizes = {

@@ -72,20 +72,24 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
     watcher = Watcher(
         {SOURCE: database},
         Selection(
-            schemas=settings.database.schemas, include=settings.database.include, exclude=settings.database.exclude
+            schemas=settings.database.schemas,
+            include=settings.database.include,
+            exclude=settings.database.exclude,
+            hide_columns=settings.database.hide_columns,
         ),
         registry,
         build_settings,
         observe,
         poll_interval_s=settings.watch.poll_interval_s,
         debounce_s=settings.watch.debounce_s,
+        full_refresh_s=settings.watch.full_refresh_s,
     )
     limits = ExecutionLimits(
         statement_timeout_s=settings.limits.statement_timeout_s,
         call_timeout_s=settings.limits.call_timeout_s,
         max_bytes=settings.results.max_bytes,
     )
-    executor = Executor(database, limits, watcher.tick)
+    executor = Executor(database, limits, watcher.notice)
     service = CatalogToolService(
         registry,
         {SOURCE: executor},
@@ -94,7 +98,7 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
         list_ttl_ms=round(settings.watch.poll_interval_s * 1000),
     )
     listens = settings.watch.listen == "auto" and dialect.name == "postgresql"
-    listener = Listener(database, watcher.tick, observe) if listens else None
+    listener = Listener(database, watcher.notice, observe) if listens else None
     app = App(
         database=database,
         registry=registry,

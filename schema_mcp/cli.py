@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from schema_mcp.commands.collector import ease
 from schema_mcp.config.load import load
 from schema_mcp.config.model import Settings
 from schema_mcp.errors import ConfigurationError, SchemaMcpError, UsageError
@@ -23,6 +24,7 @@ _DATABASE_HELP = "URL (postgresql://, sqlite:///), path of a SQLite file, or 'sa
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; its exit code."""
+    ease()
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or (words[0] not in COMMANDS and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "serve")

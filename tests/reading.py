@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import anyio
@@ -10,7 +11,7 @@ import asyncpg
 
 from schema_mcp.dialects.base import Reading
 from schema_mcp.dialects.postgresql import reader
-from schema_mcp.schema.model import Column, Privilege, Table, TableName
+from schema_mcp.schema.model import Column, Index, IndexPart, Privilege, Table, TableName
 from schema_mcp.schema.select import Selection
 from schema_mcp.schema.types import SqlType, TypeKind
 from tests.postgres import Server, quote_name
@@ -85,6 +86,12 @@ def name(table: str, schema: str = "public") -> TableName:
 
 def column(column_name: str, position: int, type_: SqlType = INTEGER, nullable: bool = True) -> Column:
     return Column(name=column_name, position=position, type=type_, nullable=nullable)
+
+
+def index(index_name: str, *columns: str, **more: Any) -> Index:
+    """As PostgreSQL makes one for a key."""
+    parts = tuple(IndexPart(column=column) for column in columns)
+    return Index(name=index_name, parts=parts, **{"unique": True, "method": "btree", **more})
 
 
 def other(native: str, cast: str | None = None, length: int | None = None) -> SqlType:

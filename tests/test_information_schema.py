@@ -46,6 +46,8 @@ def told(schema: Schema) -> Schema:
             comment=None,
             row_identity=(),
             row_security=False,
+            has_children=False,
+            indexes=(),
             columns=tuple(replace(column, comment=None, type=told_type(column.type)) for column in table.columns),
         )
         for key, table in schema.tables.items()

@@ -220,5 +220,6 @@ async def test_references_are_told_by_the_names_that_arguments_take(shared: Plac
         parent = await program.peer.call("describe_table", {"table": '"odd.name"'})
         mine, key = child["columns"][1]["name"], parent["columns"][0]["name"]
         assert (mine, key) == ("my_parent_76173dd7", "the_key_cea529ed")
-        assert child["references"] == [{"columns": [mine], "table": '"odd.name"', "table_columns": [key]}]
-        assert parent["referenced_by"] == [{"table": "child", "columns": [mine], "to": [key]}]
+        named = {"name": "child_my parent_fkey"} if shared.product == "postgresql" else {}
+        assert child["references"] == [{**named, "columns": [mine], "table": '"odd.name"', "table_columns": [key]}]
+        assert parent["referenced_by"] == [{**named, "table": "child", "columns": [mine], "to": [key]}]

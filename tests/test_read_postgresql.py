@@ -12,6 +12,8 @@ from schema_mcp.schema.model import (
     Column,
     ForeignKey,
     Generated,
+    Index,
+    IndexPart,
     Key,
     Schema,
     Table,
@@ -34,6 +36,7 @@ from tests.reading import (
     column,
     columns,
     connected,
+    index,
     name,
     other,
     read,
@@ -87,6 +90,7 @@ async def test_a_table_is_read_with_all_that_tools_are_made_of(live: Live) -> No
         ),
         primary_key=Key(name="customer_pkey", columns=("id",)),
         uniques=(Key(name="customer_email_key", columns=("email",)),),
+        indexes=(index("customer_email_key", "email"), index("customer_pkey", "id")),
         row_identity=("ctid",),
     )
     price = SqlType(kind=TypeKind.NUMERIC, native="numeric(10,2)", cast="numeric", precision=10, scale=2)
@@ -113,9 +117,9 @@ async def test_a_table_is_read_with_all_that_tools_are_made_of(live: Live) -> No
             ),
         ),
         checks=(Check(name="orders_price_check", expression="(price >= (0)::numeric)"),),
+        indexes=(index("orders_pkey", "number", "customer"),),
         comment="What was bought",
         row_identity=("ctid",),
-        row_security=True,
     )
     assert schema == Schema(
         source="main",
@@ -153,6 +157,7 @@ async def test_every_kind_of_relation_is_told_and_what_is_nobodys_table_is_left_
 
     read_tables = await tables(live)
 
+    assert [key for key, table in read_tables.items() if table.has_children] == ["parent"]
     assert {key: (table.kind, table.privileges, table.row_identity) for key, table in read_tables.items()} == {
         "plain": (TableKind.TABLE, BOTH, ("ctid",)),
         "parent": (TableKind.TABLE, BOTH, ("tableoid", "ctid")),
@@ -303,7 +308,7 @@ async def test_a_domain_is_its_base_type_with_its_own_rules(live: Live) -> None:
         domain="public.short",
         base_native="character varying(5)",
     )
-    shorter = replace(short, native="public.shorter", domain="public.shorter")
+    shorter = replace(short, native="public.shorter", domain="public.shorter", checks=("(length((VALUE)::text) < 3)",))
     assert await columns(live, "t") == {
         "a": Column(name="a", position=1, type=shorter, nullable=False, default="'none'::character varying"),
         "b": Column(name="b", position=2, type=shorter, nullable=False, default="'x'::character varying"),
@@ -359,6 +364,49 @@ async def test_defaults_are_qualified_and_need_no_search_path(live: Live) -> Non
         ["nextval('public.t_a_seq'::regclass)", "public.three()", "now()", "'it''s'::text"],
         [None, "7"],
     ]
+
+
+async def test_indexes_are_told_with_all_that_they_look_for(live: Live) -> None:
+    live.execute("""
+        create table t (a integer, "b c" text, tags text[], d integer);
+        create index plain on t (a desc, "b c") include (d);
+        create index hashed on t using hash (a);
+        create index gone on t using gin (tags);
+        create unique index shouted on t ((lower("b c") || ','), a desc, (a + 1)) where d > 0 and tags is not null;
+        create table p (a integer primary key, b integer) partition by list (a);
+        create index over_parts on p (b);
+        analyze t;
+    """)
+
+    reading = await read(live)
+
+    found = {table.name.name: table.indexes for table in reading.schema.tables.values()}
+    assert found == {
+        "t": (
+            index("gone", "tags", unique=False, method="gin"),
+            index("hashed", "a", unique=False, method="hash"),
+            Index(
+                name="plain",
+                parts=(IndexPart(column="a", descending=True), IndexPart(column="b c")),
+                unique=False,
+                included=("d",),
+                method="btree",
+            ),
+            Index(
+                name="shouted",
+                parts=(
+                    IndexPart(expression="((lower(\"b c\") || ','::text))"),
+                    IndexPart(column="a", descending=True),
+                    IndexPart(expression="((a + 1))"),
+                ),
+                unique=True,
+                method="btree",
+                predicate="((d > 0) AND (tags IS NOT NULL))",
+            ),
+        ),
+        "p": (index("over_parts", "b", unique=False), index("p_pkey", "a")),
+    }
+    assert reading.row_estimates == {name("t"): 0}
 
 
 async def test_keys_are_those_that_hold_for_plain_columns_of_all_rows(live: Live) -> None:
@@ -491,6 +539,7 @@ async def test_hostile_names_come_as_they_are(live: Live) -> None:
             ),
             primary_key=Key(name=hostile + "pk", columns=(hostile,)),
             foreign_keys=(key,),
+            indexes=(index(hostile + "pk", hostile),),
             comment=hostile,
             row_identity=("ctid",),
         )

@@ -98,7 +98,8 @@ def offends(tool: Tool) -> Iterator[str]:
         if FORBIDDEN & set(schema):
             yield f"forbidden keyword: {schema}"
         if set(schema) - {
-            "type", "properties", "required", "additionalProperties", "items", "enum", "maxLength", "description"
+            "type", "properties", "required", "additionalProperties", "items", "enum", "description",
+            "minLength", "maxLength", "minimum", "maximum",
         }:  # fmt: skip
             yield f"unusual keyword: {schema}"
         if ("items" in schema) != (schema["type"] == "array"):
@@ -137,7 +138,8 @@ async def test_the_typed_arguments_carry_the_columns(staff: Place) -> None:
     assert list(where["properties"].items()) == [
         (SIZE if name == "Größe (cm)" else name, schema) for name, (_, schema, _) in columns.items()
     ]
-    assert rows["properties"] == where["properties"]
+    number = {} if staff.product == "postgresql" else {"id": advertised("integer", "default: the next number")}
+    assert rows["properties"] == where["properties"] | number
     assert rows["required"] == (["id", "name"] if staff.product == "postgresql" else ["name"])
     assert "required" not in where
     assert tools["insert_staff"].input_schema["required"] == ["rows"]

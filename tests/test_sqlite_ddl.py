@@ -61,3 +61,21 @@ def test_a_numeric_type_has_precision_and_scale() -> None:
 def test_definitions_are_read_from_their_text(sql: str, expected: tuple[Any, ...]) -> None:
     said = ddl.read_table(sql)
     assert (said.comment, said.columns, [(check.name, check.expression) for check in said.checks]) == expected
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("CREATE INDEX i ON t (a)", (("a",), None)),
+        (
+            "CREATE UNIQUE INDEX \"i (x\" ON [t (] (lower(a), b COLLATE NOCASE DESC, coalesce(c, 'a,b)') asc)",
+            (("lower(a)", "b COLLATE NOCASE", "coalesce(c, 'a,b)')"), None),
+        ),
+        (
+            "CREATE INDEX i ON t (a -- , (\n, /* ) */ b + 1) \n where\n a > 0 AND (b) IN (1, 2)",
+            (("a", "b + 1"), "a > 0 AND (b) IN (1, 2)"),
+        ),
+    ],
+)
+def test_the_text_of_an_index_tells_expressions_and_condition(sql: str, expected: object) -> None:
+    assert ddl.read_index(sql) == expected

@@ -115,7 +115,8 @@ async def test_a_column_may_hold_what_its_type_does_not_say(path: Path) -> None:
         sql = "SELECT 'abc', 2, x'ff', '{\n\"a\": 1.0}', '{no json', 'abc', NULL, 9e999"
         types = ("INTEGER", "BOOLEAN", "TEXT", "JSON", "JSON", "NUMERIC", "JSON", "")
         assert await answer(connection, sql, *types) == [
-            '{"a":"abc","b":2,"c":"/w==","d":{ "a": 1.0},"e":"{no json","f":"abc","g":null,"h":"Infinity"}'
+            '{"a":"\ufffdtext:abc","b":2,"c":"\ufffdblob:/w==","d":{ "a": 1.0},"e":"\ufffdtext:{no json",'
+            '"f":"\ufffdtext:abc","g":null,"h":"\ufffdreal:Infinity"}'
         ]
 
 

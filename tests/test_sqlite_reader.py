@@ -11,7 +11,19 @@ import pytest
 
 from schema_mcp.dialects.sqlite.types import sql_type
 from schema_mcp.errors import CatalogReadError
-from schema_mcp.schema.model import Check, Column, ForeignKey, Generated, Key, Privilege, Table, TableKind, TableName
+from schema_mcp.schema.model import (
+    Check,
+    Column,
+    ForeignKey,
+    Generated,
+    Index,
+    IndexPart,
+    Key,
+    Privilege,
+    Table,
+    TableKind,
+    TableName,
+)
 from schema_mcp.schema.select import Selection
 from tests.sqlite import DIALECT, delete, execute, opened
 
@@ -78,6 +90,12 @@ async def test_a_table_is_read_with_keys_checks_defaults_and_comments(path: Path
         checks=(
             Check(name="known", expression="kind IN ('cat', 'dog')"),
             Check(name=None, expression="weight > 0"),
+        ),
+        indexes=(
+            Index(name="by_name", parts=(IndexPart(column="owner"), IndexPart(column="name")), unique=True),
+            Index(name="expression", parts=(IndexPart(expression="lower(name)"),), unique=True),
+            Index(name="partial", parts=(IndexPart(column="owner"),), unique=True, predicate="weight > 1"),
+            Index(name="sqlite_autoindex_pet_1", parts=(IndexPart(column="name"),), unique=True),
         ),
         comment="animals that live with somebody",
         row_identity=("rowid",),

@@ -358,3 +358,17 @@ async def test_json_leaves_as_it_is_spelled(typed: Place) -> None:
         assert "\n" not in content.text
         assert result.structured_content == json.loads(content.text)
         assert await program.peer.rows("query_spelled", {"where": {"id": 2}}) == [{"id": 2, "j": [], "jb": "x"}]
+
+
+async def test_a_row_without_values_is_one_of_defaults(shared: Place) -> None:
+    shared.execute("CREATE TABLE silent (id integer, word text DEFAULT 'none')")
+    async with inside(shared.url) as program:
+        answer = await program.peer.call(
+            "insert_silent", {"rows": [{}, {"id": 1}, {}, {}], "returning": ["id", "word"]}
+        )
+        assert [(row["id"], row["word"]) for row in answer["rows"]] == [
+            (None, "none"),
+            (1, "none"),
+            (None, "none"),
+            (None, "none"),
+        ]

@@ -272,7 +272,7 @@ async def test_the_advertised_form_of_every_type_is_the_plainest_and_takes_its_v
     wrong = []
     for name, oid in columns.oids.items():
         advertised = {key: value for key, value in properties[name].items() if key != "description"}
-        if advertised != types.advertised(oid):
+        if without_checks(advertised, types, oid) != types.advertised(oid):
             wrong.append(f"{types.rows[oid]['native']}: {advertised}")
         forms = [types.form(oid, literal) for literal in columns.literals[name]]
         taken = [jsonschema.Draft202012Validator(advertised).is_valid(form) for form in forms]
@@ -284,6 +284,16 @@ async def test_the_advertised_form_of_every_type_is_the_plainest_and_takes_its_v
         if not any(taken):
             wrong.append(f"{types.rows[oid]['native']}: {advertised} takes none of {forms}")
     assert wrong == []
+
+
+def without_checks(advertised: dict[str, Any], types: Types, oid: int) -> dict[str, Any]:
+    """Without what the checks of a domain add to the form of its type."""
+    row = types.rows[oid]
+    if row["item"]:
+        return {**advertised, "items": without_checks(advertised["items"], types, row["item"])}
+    if row["form"] != "d" or types.base(oid)["form"] == "e":
+        return advertised
+    return {name: value for name, value in advertised.items() if name in ("type", "items")}
 
 
 def is_wider(advertised: dict[str, Any], form: Any) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from schema_mcp.catalog.estimates import RowEstimates
 from schema_mcp.dialects.base import Dialect
 from schema_mcp.errors import ErrorCode, InvalidArgument, StaleSchema
 from schema_mcp.schema.model import Schema, Table, TableName
@@ -52,6 +53,7 @@ class BuildSettings:
     limits: ToolLimits
     dialects: Mapping[str, Dialect]
     cursor_secret: bytes
+    row_estimates: RowEstimates = field(default_factory=RowEstimates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,7 +76,12 @@ class Catalog:
     limits: ToolLimits
     cursor_secret: bytes
     policy: Policy
+    row_estimates: RowEstimates
     _by_name: Mapping[str, TableName] = field(repr=False)
+
+    def row_estimate(self, target: Target) -> int | None:
+        """See `CatalogView.row_estimate`."""
+        return self.row_estimates.of(target.table.name)
 
     def allowed(self, target: Target) -> Sequence[str]:
         """The kinds that serve this table."""
@@ -148,21 +155,32 @@ def build(settings: BuildSettings, schemas: Mapping[str, Schema], previous: Cata
         limits=settings.limits,
         cursor_secret=settings.cursor_secret,
         policy=settings.policy,
+        row_estimates=settings.row_estimates,
         _by_name=MappingProxyType(by_name),
     )
 
 
 def _former(previous: Catalog | None, schemas: Mapping[str, Schema]) -> Former:
+    """What was served, as far as it may be gone: of the tables that stand in no schema as they were."""
     if previous is None:
         return Former()
+    now = {source: schema.tables for source, schema in schemas.items()}
+    changed = [
+        target for name, target in previous.targets.items() if now.get(name.source, {}).get(name) is not target.table
+    ]
     columns = dict(previous.former.columns)
-    for name, target in previous.targets.items():
-        columns[name] = columns.get(name, frozenset()) | frozenset(target.by_key)
+    for target in changed:
+        columns[target.table.name] = columns.get(target.table.name, frozenset()) | frozenset(target.by_key)
     return Former(
-        tools=previous.former.tools | frozenset(previous.table_tools),
-        tables=previous.former.tables | frozenset(previous._by_name),
+        tools=previous.former.tools.union(f"{tool.name}_{target.slug}" for target in changed for tool in TABLE_TOOLS),
+        tables=previous.former.tables.union(name for target in changed for name in _names(target)),
         columns=MappingProxyType(columns),
     )
+
+
+def _names(target: Target) -> tuple[str, str, str]:
+    """What the table may be called in arguments: as it is shown, qualified, by its slug."""
+    return target.display, display_name(target.table.name, "\0"), target.slug
 
 
 def _targets(
@@ -173,7 +191,7 @@ def _targets(
         names = slugs(schema.tables, schema.default_schema)
         for name, table in schema.tables.items():
             old = previous.targets.get(name) if previous else None
-            if old is not None and old.slug == names[name] and (old.table is table or old.table == table):
+            if old is not None and old.slug == names[name] and _same(old.table, table):
                 targets[name] = old
                 continue
             targets[name] = Target(
@@ -186,6 +204,10 @@ def _targets(
                 former_columns=_gone(former, table),
             )
     return targets
+
+
+def _same(old: Table, table: Table) -> bool:
+    return old is table or (old.identity == table.identity and old == table)
 
 
 def _gone(former: Former, table: Table) -> frozenset[str]:

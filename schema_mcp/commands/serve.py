@@ -1,10 +1,10 @@
 """`schema-mcp serve`: the program with a transport, until a signal or the end of stdin."""
 
 import asyncio
-import gc
 import signal
 
 from schema_mcp.app import running
+from schema_mcp.commands.collector import settle, settle_catalog
 from schema_mcp.config.model import Settings
 from schema_mcp.observe.events import ServerStarted, ServerStopped
 from schema_mcp.observe.log import configure, log
@@ -22,8 +22,9 @@ async def serve(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for signal_ in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_, stop.set)
-    _settle_collector()
+    settle()
     async with running(settings, log) as app:
+        app.registry.subscribe(settle_catalog)
         server = ToolServer(
             app.service,
             observe=log,
@@ -42,12 +43,6 @@ async def serve(settings: Settings) -> int:
             await asyncio.wait({telling})
     log(ServerStopped(reason="signal" if stop.is_set() else "end of input"))
     return 0
-
-
-def _settle_collector() -> None:
-    """What is loaded by now stays: the garbage collector need not walk it while large results come and go."""
-    gc.collect()
-    gc.freeze()
 
 
 async def _serve_http(settings: Settings, server: ToolServer, stop: asyncio.Event) -> None:

@@ -18,6 +18,9 @@ class DatabaseSettings:
     include: tuple[str, ...] = ()
     #: Never serve relations that match one of these patterns.
     exclude: tuple[str, ...] = ()
+    #: Serve these columns as if they did not exist: patterns over column, table.column or schema.table.column, whatever
+    #: the case of letters.
+    hide_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,8 @@ class WatchSettings:
 
     #: Seconds between two looks at the schema. SQLite files are looked at every 0.1 s at the latest: it costs nothing.
     poll_interval_s: float = 2.0
+    #: Seconds after which everything is read again, not only what has changed.
+    full_refresh_s: float = 300.0
     #: Changes within so many seconds make one notification.
     debounce_s: float = 0.1
     #: "auto": the database's own catalog; "information_schema": the portable views, which tell less.
@@ -150,6 +155,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 #: Lowest and highest value of numeric keys.
 RANGES: dict[str, tuple[float, float]] = {
     "watch.poll_interval_s": (0.05, 86_400),
+    "watch.full_refresh_s": (1, 31_536_000),
     "watch.debounce_s": (0, 60),
     "tools.max_listed": (1, 100_000),
     "tools.page_size": (1, 100_000),

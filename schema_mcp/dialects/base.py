@@ -49,11 +49,13 @@ class Gate:
     """What is compared between two looks: equal gates mean that no schema change was committed between them.
 
     `identity`: which database the name leads to (device and inode of a file); when it differs, older connections lead
-    elsewhere. `version`: of its schema, or of everything committed.
+    elsewhere. `version`: of its schema, or of everything committed. `hint`: where the version says too much, this tells
+    most changes of the schema from other commits; neither surely nor at once.
     """
 
     identity: str
     version: str
+    hint: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +64,17 @@ class Reading:
 
     `postponed`: tables whose expressions could not be read because somebody holds a lock on them; they stand as they
     were before (or without their expressions), and the next look has to read again even if the gate has not moved.
+    `fresh`: tables that were read for this reading, or found to be gone; None: all. Of these alone it may be that they
+    were changed in mid-read; that they were not is known when a later reading does not find them changed.
     `mark`: what the dialect itself needs to find, the next time, what has changed since; opaque to everybody else.
     """
 
     gate: Gate
     schema: Schema
     postponed: frozenset[TableName] = frozenset()
+    fresh: frozenset[TableName] | None = field(default=None, compare=False, repr=False)
+    #: How many rows tables have, roughly, where the database knows: no part of the schema.
+    row_estimates: Mapping[TableName, int] = field(default_factory=dict, compare=False, repr=False)
     mark: object = field(default=None, compare=False, repr=False)
 
 
@@ -76,7 +83,8 @@ class Statement:
     """SQL text in the driver's own placeholder style and the values in its order.
 
     `labels`: names of the JSON members of a row that comes back, in order. `keys`: how many further columns follow
-    that are not part of the row (order keys for the cursor).
+    that are not part of the row (order keys for the cursor). `returns_rows` False: `fetch` gives as many empty rows as
+    the database says it has written.
     """
 
     sql: str
@@ -84,6 +92,7 @@ class Statement:
     labels: tuple[str, ...] = ()
     types: tuple[SqlType, ...] = ()
     keys: int = 0
+    returns_rows: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +118,15 @@ class Dialect(Protocol):
     nulls_first: bool
     #: A list can be bound as one parameter, so that a statement's text does not grow with the number of values.
     binds_lists: bool
+    #: How strings begin that stand for a value which JSON, or the column's type, has no other form for: such a string
+    #: goes to `encode` as it is.
+    tags: tuple[str, ...]
     #: Statements that open a transaction for reading and for writing.
     begin_read: str
     begin_write: str
+    #: A query for what the relation of that schema and name (two parameters) is now, as one text: equal texts mean the
+    #: same relation with the same columns and types. `fingerprint.identity` of it is `Table.identity`.
+    identity: str
 
     def engine_options(self, url: sa.URL, limits: SessionLimits) -> tuple[sa.URL, Mapping[str, Any]]:
         """The URL for `create_async_engine` and its keyword arguments (connect_args and such), limits set."""

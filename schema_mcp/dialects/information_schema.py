@@ -3,11 +3,12 @@
 It is given a way to run a query and knows no driver and no product. What information_schema cannot tell stays empty,
 on PostgreSQL:
 
-- comments, row-level security, system columns that tell rows apart, materialized views; of partitioned tables only
-  that they are tables, and so are their partitions; foreign keys to a partitioned table appear to its partitions too;
+- comments, row-level security, system columns that tell rows apart, that tables inherit, materialized views; of
+  partitioned tables only that they are tables, and so are their partitions; foreign keys to a partitioned table appear
+  to its partitions too; what a view with security_invoker needs beneath it;
 - that a type is an enum, composite or of an extension: `OTHER`, cast to its quoted name; lengths within arrays; whether
   six fractional digits of a second were asked for; NOT NULL of a domain under another domain;
-- unique indexes without a constraint, and foreign keys that refer to one;
+- indexes, also unique ones without a constraint and foreign keys that refer to one; row estimates;
 - keys, checks and defaults of tables that belong to another role, who did not grant more than SELECT;
 - of constraints that share a name within a schema, which condition or target is whose, if they differ: left out;
 - that a schema may not be used, or belongs to an extension: the database refuses.
@@ -19,6 +20,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 
 from schema_mcp.dialects.information_schema_types import Row, Types
 from schema_mcp.dialects.queries import load
+from schema_mcp.schema.hide import visible
 from schema_mcp.schema.model import (
     Check,
     Column,
@@ -71,21 +73,26 @@ async def read(
         and selection.takes(row["table_schema"], row["table_name"])
     ]
     columns = _by_place(await fetch(_QUERIES["columns"].sql))
-    types = Types(await fetch(_QUERIES["domains"].sql), await fetch(_QUERIES["element_types"].sql))
+    conditions = _conditions(await fetch(_QUERIES["checks"].sql), checks_in_parentheses)
+    types = Types(
+        await fetch(_QUERIES["domains"].sql),
+        await fetch(_QUERIES["element_types"].sql),
+        _domain_checks(await fetch(_QUERIES["domain_constraints"].sql), conditions),
+    )
     rights = _Rights(await fetch(_QUERIES["table_privileges"].sql), await fetch(_QUERIES["column_privileges"].sql))
     constraints = _Constraints(
         source,
         await fetch(_QUERIES["constraints"].sql),
         await fetch(_QUERIES["key_columns"].sql),
         await fetch(_QUERIES["references"].sql),
-        _conditions(await fetch(_QUERIES["checks"].sql), checks_in_parentheses),
+        conditions,
     )
     tables: dict[TableName, Table] = {}
     for done, relation in enumerate(relations):
         if done % _TABLES_AT_A_TIME == 0:
             await asyncio.sleep(0)
         place = (relation["table_schema"], relation["table_name"])
-        table = _table(source, relation, columns.get(place, ()), types, rights, constraints)
+        table = visible(_table(source, relation, columns.get(place, ()), types, rights, constraints), selection)
         if table.privileges:
             tables[table.name] = table
     return Schema(source=source, dialect=dialect, default_schema=default_schema, tables=tables)
@@ -125,6 +132,16 @@ def _conditions(rows: Iterable[Row], in_parentheses: bool) -> Mapping[_Place, se
             clause = clause[1 : clause.rindex(")")]  # what may follow is NO INHERIT or NOT VALID
         conditions[row["constraint_schema"], row["constraint_name"]].add(clause)
     return dict(conditions)
+
+
+def _domain_checks(rows: Iterable[Row], conditions: Mapping[_Place, set[str]]) -> Mapping[_Place, tuple[str, ...]]:
+    """Those whose condition is certain, by domain; NOT NULL is among them, too, and belongs to the domain."""
+    found: dict[_Place, tuple[str, ...]] = {}
+    for row in sorted(rows, key=_name):
+        place, said = (row["domain_schema"], row["domain_name"]), conditions.get(_name(row), set())
+        if len(said) == 1 and said != {"VALUE IS NOT NULL"}:
+            found[place] = (*found.get(place, ()), *said)
+    return found
 
 
 class _Constraints:

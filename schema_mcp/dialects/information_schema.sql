@@ -32,10 +32,17 @@ from information_schema.element_types e
 where e.object_type in ('TABLE', 'DOMAIN') and e.object_schema not in ('information_schema', 'pg_catalog')
 
 -- name: constraints
--- One row a constraint of a table.
+-- One row a constraint of a table. A check that is not enforced is no rule.
 select k.constraint_schema, k.constraint_name, k.constraint_type, k.table_schema, k.table_name
 from information_schema.table_constraints k
 where k.table_schema not in ('information_schema', 'pg_catalog')
+  and (k.constraint_type <> 'CHECK' or k.enforced = 'YES')
+
+-- name: domain_constraints
+-- One row a constraint of a domain.
+select k.constraint_schema, k.constraint_name, k.domain_schema, k.domain_name
+from information_schema.domain_constraints k
+where k.domain_schema not in ('information_schema', 'pg_catalog')
 
 -- name: key_columns
 -- The columns of primary, unique and foreign keys, in order.

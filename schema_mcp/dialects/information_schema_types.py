@@ -51,9 +51,18 @@ _PLAIN_NAME = re.compile("[a-z_][a-z0-9_$]*")
 
 
 class Types:
-    """Resolves rows of `columns` and `domains` by rows of `domains` and `element_types`."""
+    """Resolves rows of `columns` and `domains` by rows of `domains` and `element_types`.
 
-    def __init__(self, domains: Iterable[Row], element_types: Iterable[Row]) -> None:
+    `checks`: the conditions of each domain, by (schema, name).
+    """
+
+    def __init__(
+        self,
+        domains: Iterable[Row],
+        element_types: Iterable[Row],
+        checks: Mapping[tuple[str, str], tuple[str, ...]],
+    ) -> None:
+        self._checks = checks
         self._domains = {(row["domain_schema"], row["domain_name"]): row for row in domains}
         self._elements = {
             (
@@ -77,13 +86,13 @@ class Types:
             place = (column["table_schema"], column["table_name"], "TABLE", column["dtd_identifier"])
             return self._type(column, place)
         base = self._type(column, (schema, name, "DOMAIN", "1"))
-        return _domain(base, _shown(schema, name))
+        return self._domain(base, schema, name)
 
     def _type(self, row: Row, place: tuple[str, str, str, str]) -> SqlType:
         schema, name = row["udt_schema"], row["udt_name"]
         if domain := self._domains.get((schema, name)):
             base = self._type(domain, (schema, name, "DOMAIN", domain["dtd_identifier"]))
-            return _domain(base, _shown(schema, name))
+            return self._domain(base, schema, name)
         spelled = row["data_type"]
         if spelled == "ARRAY" and name not in _NO_ARRAYS and (element := self._elements.get(place)):
             return self._array(element)
@@ -93,6 +102,11 @@ class Types:
             return SqlType(kind=TypeKind.OTHER, native=name, cast=name if name in _NO_ARRAYS else _quoted(schema, name))
         return _built_in(spelled, row)
 
+    def _domain(self, base: SqlType, schema: str, name: str) -> SqlType:
+        shown = _shown(schema, name)
+        checks = (*base.checks, *self._checks.get((schema, name), ()))
+        return replace(base, native=shown, domain=shown, base_native=base.modified, checks=checks)
+
     def _array(self, element: Row) -> SqlType:
         """Of elements only the type's name is known, no length."""
         schema, name = element["udt_schema"], element["udt_name"]
@@ -100,10 +114,6 @@ class Types:
         item = self._type({**dict.fromkeys(_COMPANIONS), **element}, place)
         cast = _quoted(schema, name) if item.domain else item.cast
         return SqlType(kind=TypeKind.ARRAY, native=f"{item.native}[]", cast=f"{cast}[]", item=item)
-
-
-def _domain(base: SqlType, shown: str) -> SqlType:
-    return replace(base, native=shown, domain=shown, base_native=base.modified)
 
 
 _COMPANIONS = ("character_maximum_length", "numeric_precision", "numeric_scale", "datetime_precision", "interval_type")

@@ -13,6 +13,7 @@ from schema_mcp.dialects.base import Connection, DriverValue, Row, Statement
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown, StaleSchema
 from schema_mcp.execute.cut import cut
 from schema_mcp.execute.engines import Database
+from schema_mcp.schema.fingerprint import identity
 from schema_mcp.schema.model import Table
 from schema_mcp.tools.base import Result, StatementPlan
 
@@ -65,7 +66,7 @@ class Executor:
                 self.database.renew()
                 raise
             except StaleSchema as stale:
-                if last or stale.sqlstate not in _CACHED_PLAN:
+                if last or isinstance(stale, _Replaced) or stale.sqlstate not in _CACHED_PLAN:
                     self.on_stale()
                     raise
             except CallError as failure:
@@ -105,13 +106,15 @@ class Executor:
         dialect = self.database.dialect
         begun = False
         try:
-            if plan.writes:
-                await connection.execute(dialect.begin_write)
+            if plan.writes or plan.identity:
+                await connection.execute(dialect.begin_write if plan.writes else dialect.begin_read)
                 begun = True
             for statement in plan.statements:
                 await self._run(connection, statement, collected)
-            if plan.writes:
-                progress.committing = True
+            if plan.identity:
+                await self._check_identity(connection, plan, table)
+            if begun:
+                progress.committing = plan.writes
                 await connection.execute("COMMIT")
                 progress.committing = False
         except BaseException as error:
@@ -146,6 +149,20 @@ class Executor:
                 raise
             raise _too_long("statement", limit_s or 0, retryable=False) from None
 
+    async def _check_identity(self, connection: Connection, plan: StatementPlan, table: Table) -> None:
+        """After the statements, when their lock on the relation keeps its name and its columns as they are.
+
+        Raises: StaleSchema when it is not the one that the plan was made for.
+        """
+        question = Statement(self.database.dialect.identity, (plan.table.schema, plan.table.name))
+        async with aclosing(self.database.dialect.fetch(connection, question, 1)) as batches:
+            found = [str(row.keys[0]) async for batch in batches for row in batch]
+        if [identity(text) for text in found] != [plan.identity]:
+            raise _Replaced(
+                f"table '{table.name.name}' was altered, or another table has its name now",
+                "Nothing was written. Look at the table again with describe_table.",
+            )
+
     async def _roll_back(self, connection: Connection) -> bool:
         """Ends the transaction, if one is open. False: the connection cannot be used, and with it the transaction ends.
 
@@ -166,6 +183,10 @@ class Executor:
                 self.database.renew()  # where nobody answers, the other connections lead nowhere either
             return False
         return True
+
+
+class _Replaced(StaleSchema):
+    """Another table has the name, or other columns: no second try of the same plan can help."""
 
 
 @dataclass(slots=True)

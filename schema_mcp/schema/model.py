@@ -114,6 +114,30 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """What the database finds rows by. Each part is a column's name or an expression's text, in order."""
+
+    name: str
+    parts: tuple["IndexPart", ...]
+    unique: bool
+    #: Columns that are only stored with it.
+    included: tuple[str, ...] = ()
+    #: `btree`, `gin`, ...; None where the product has one kind.
+    method: str | None = None
+    #: The rows that are in it, as the database prints the condition; None: all.
+    predicate: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexPart:
+    """A column (`column`) or an expression (`expression`): one of them is not None."""
+
+    column: str | None = None
+    expression: str | None = None
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """A relation with everything that its tools are made of."""
 
@@ -124,13 +148,23 @@ class Table:
     uniques: tuple[Key, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
     checks: tuple[Check, ...] = ()
+    indexes: tuple[Index, ...] = ()
     comment: str | None = None
     #: SELECT: some column is readable. INSERT: the relation takes rows and the role may give some.
     privileges: frozenset[Privilege] = frozenset(Privilege)
     #: System columns that tell rows apart where no key does (`ctid`, `rowid`); empty where nothing does.
     row_identity: tuple[str, ...] = ()
-    #: Row-level security applies to the relation.
+    #: Rows of tables that inherit from it are among its rows, and its keys do not hold for them.
+    has_children: bool = False
+    #: Row-level security applies to the role.
     row_security: bool = False
+    #: An insert can answer with rows: False where a rule of the database is run in its place.
+    returns_rows: bool = True
+    #: It has columns that the configuration hides: what the database says of it is not passed on unread.
+    hides_columns: bool = False
+    #: Which relation of the database it is, and with which columns (`fingerprint.identity`); empty where the reader
+    #: cannot tell. No part of the structure: a table that takes another's name may be equal to it.
+    identity: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         positions = [column.position for column in self.columns]
@@ -162,4 +196,5 @@ class Schema:
     tables: Mapping[TableName, Table] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tables", MappingProxyType(dict(sorted(self.tables.items()))))
+        in_order = sorted(self.tables.items(), key=lambda item: (item[0].source, item[0].schema, item[0].name))
+        object.__setattr__(self, "tables", MappingProxyType(dict(in_order)))

@@ -23,7 +23,7 @@ def as_json(schema: Schema) -> str:
         "source": schema.source,
         "dialect": schema.dialect,
         "default_schema": schema.default_schema,
-        "tables": [asdict(table) for table in schema.tables.values()],
+        "tables": [_as_dict(table) for table in schema.tables.values()],
     }
     return orjson.dumps(document, default=_plain, option=orjson.OPT_INDENT_2).decode()
 
@@ -44,6 +44,13 @@ def as_mermaid(schema: Schema) -> str:
                 label = _mermaid_text(", ".join(key.columns))
                 lines.append(f"    {names[key.target]} {'|o' if optional else '||'}--o{{ {names[table.name]} : {label}")
     return "\n".join(lines)
+
+
+def _as_dict(table: Table) -> dict[str, Any]:
+    """Without a word about hidden columns, nor what is the dialect's own."""
+    members = asdict(table)
+    del members["hides_columns"], members["identity"]
+    return members
 
 
 def _table_text(table: Table) -> str:

@@ -10,12 +10,14 @@ class Selection:
     """Shell patterns (`*`, `?`, `[..]`) over `table` or `schema.table`; case counts.
 
     `schemas`: the database schemas to read, empty for those on the search path. `include` empty means all; `exclude`
-    wins over `include`.
+    wins over `include`. `hide_columns`: patterns over `column`, `table.column` or `schema.table.column`; for them case
+    does not count (see `schema.hide`).
     """
 
     schemas: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    hide_columns: tuple[str, ...] = ()
 
     def takes(self, schema: str, name: str) -> bool:
         """Whether the relation is served."""

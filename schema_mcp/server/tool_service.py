@@ -115,7 +115,7 @@ class CatalogToolService:
                 case RefreshPlan(answer=answer):
                     return answer(await self._refresh()), 0
                 case StatementPlan():
-                    raise AssertionError(f"tool {name} plans statements without a table")
+                    return await self._run_if_possible(catalog, server_plan), 0
         if name in catalog.table_tools:
             tool, target = catalog.table_tools[name]
             return await self._run(catalog, tool, target, arguments, caller)
@@ -145,6 +145,21 @@ class CatalogToolService:
         plan = tool.plan(target, arguments, caller)
         result = await self._executors[plan.source].run(plan, target.table, catalog.generation)
         return plan.answer(result), result.affected
+
+    async def _run_if_possible(self, catalog: Catalog, plan: StatementPlan) -> bytes:
+        """The plan's answer; where it fails or takes too long, the answer that it has for that."""
+        executor, table = self._executors[plan.source], catalog.targets[plan.table].table
+        try:
+            async with asyncio.timeout(plan.timeout_s) as limit:
+                return plan.answer(await executor.run(plan, table, catalog.generation))
+        except CallError as error:
+            if plan.otherwise is None or error.code is ErrorCode.STALE_SCHEMA:
+                raise
+            return plan.otherwise(error.message)
+        except TimeoutError:
+            if plan.otherwise is None or not limit.expired():
+                raise
+            return plan.otherwise(f"it takes longer than {plan.timeout_s:g} s")
 
     async def _first_look(self) -> None:
         try:
@@ -195,6 +210,7 @@ _MAY_BE_STALE = frozenset(
         ErrorCode.INVALID_OPERATOR,
         ErrorCode.INVALID_VALUE,
         ErrorCode.MISSING_VALUE,
+        ErrorCode.PERMISSION_DENIED,
     }
 )
 

@@ -44,6 +44,14 @@ def read_text(arguments: Mapping[str, Any], name: str) -> str | None:
     raise _wrong(name, "a string", given)
 
 
+def read_boolean(arguments: Mapping[str, Any], name: str) -> bool:
+    """Whether it is true; false when it is missing or null."""
+    given = arguments.get(name)
+    if given is None or isinstance(given, bool):
+        return bool(given)
+    raise _wrong(name, "true or false", given)
+
+
 def read_limit(arguments: Mapping[str, Any], name: str, default: int, maximum: int) -> int:
     """A number of rows between 1 and `maximum`; `default` when it is missing or null."""
     given = arguments.get(name)

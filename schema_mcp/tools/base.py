@@ -96,6 +96,7 @@ class StatementPlan:
 
     `limit`: rows to answer with (one more is asked for, so that `truncated` is exact); None for all that come back.
     `answer` makes the JSON object of the answer from the result.
+    `identity`: the `Table.identity` that the plan holds for and no other; empty: whichever table has the name.
     """
 
     source: str
@@ -104,6 +105,11 @@ class StatementPlan:
     writes: bool
     limit: int | None
     answer: Callable[[Result], bytes]
+    #: Seconds after which the plan is given up, where they are fewer than those of a call.
+    timeout_s: float | None = None
+    #: The answer without a result, given the reason; None: the failure is the answer.
+    otherwise: Callable[[str], bytes] | None = None
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from schema_mcp.dialects.base import Dialect, DriverValue, Statement
 from schema_mcp.errors import ErrorCode, InvalidArgument, StaleSchema
 from schema_mcp.schema.fingerprint import digest
-from schema_mcp.schema.model import Column, Table, TableKind, TableName
+from schema_mcp.schema.model import Column, Table, TableName
 from schema_mcp.schema.types import SqlType, TypeKind
 from schema_mcp.tools.naming import column_keys, display_name, near
 
@@ -154,9 +154,9 @@ class Target:
         sound = {column.name for column in table.columns if not column.nullable}
         keys = (*((table.primary_key,) if table.primary_key else ()), *table.uniques)
         found = next((key.columns for key in keys if set(key.columns) <= (readable & sound)), ())
-        # Rows of tables that inherit from this one are among its rows, and its keys do not hold for them.
-        has_children = table.kind is TableKind.TABLE and len(table.row_identity) > 1
-        return (*found, *table.row_identity) if has_children or not found else found
+        if table.has_children:
+            return (*found, *table.row_identity) if table.row_identity else ()
+        return found or table.row_identity
 
     def key_type(self, name: str) -> SqlType:
         """The type of a column or of a row identity column."""

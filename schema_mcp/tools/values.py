@@ -24,6 +24,9 @@ EXACT_FLOAT_DIGITS = 15
 #: Binary digits of a single-precision number (IEEE 754 binary32).
 _REAL_BITS = 24
 
+#: Operators whose value is a string, whatever the column's type.
+_PATTERNS = ("like", "ilike", "starts_with", "contains")
+
 #: Longest piece of a refused value that a message repeats.
 _SHOWN = 60
 
@@ -61,11 +64,13 @@ def bind(dialect: Dialect, type_: SqlType, given: Any, place: str, operator: str
     Raises: InvalidArgument (`invalid_value`), with what the column takes and what was given.
     """
     try:
+        if isinstance(given, str) and given.startswith(dialect.tags) and operator not in _PATTERNS:
+            return dialect.encode(type_, given, operator or "eq")
         if operator is None:
             exact = _exact(type_, given)
             refuse_change(type_, exact)
             return dialect.encode(type_, exact)
-        if operator in ("like", "ilike", "starts_with", "contains"):
+        if operator in _PATTERNS:
             if not isinstance(given, str):
                 raise _Unfit(f"'{operator}' takes a string")
             return dialect.encode(type_, given, operator)
@@ -111,6 +116,8 @@ def _hint(type_: SqlType, given: Any) -> str:
 
 
 def _exact(type_: SqlType, given: Any) -> Value:
+    if not type_.enforced and _is_number_beyond(type_.kind, given):
+        return given
     match type_.kind:
         case TypeKind.INTEGER:
             return _integer(type_, given)
@@ -137,6 +144,22 @@ def _exact(type_: SqlType, given: Any) -> Value:
     if type_.kind is TypeKind.ENUM and given not in type_.enum:
         raise _Unfit
     return given
+
+
+def _is_number_beyond(kind: TypeKind, given: Any) -> bool:
+    """A JSON number that the type does not take, and a column that no type is enforced on may hold."""
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        return False
+    if isinstance(given, float) and not math.isfinite(given):
+        return False
+    match kind:
+        case TypeKind.INTEGER:
+            return isinstance(given, float) and (not given.is_integer() or abs(given) >= 2**63)
+        case TypeKind.BOOLEAN:
+            return given not in (0, 1)
+        case TypeKind.NUMERIC | TypeKind.FLOAT | TypeKind.JSON:
+            return False
+    return True
 
 
 def _integer(type_: SqlType, given: Any) -> int:

@@ -39,6 +39,10 @@ class CatalogView(Protocol):
         """
         ...
 
+    def row_estimate(self, target: Target) -> int | None:
+        """Rows of this table, roughly, as the database last counted them; None where it never did."""
+        ...
+
     def allowed(self, target: Target) -> Sequence[str]:
         """The kinds of tools that serve this table: `query`, `insert`."""
         ...

@@ -1,10 +1,13 @@
 """The watcher: one task that waits, looks at the gate, reads, compares, builds and swaps.
 
 In this order, for each source: (1) wait for the timer or for somebody who asks; (2) the gate, one cheap statement, says
-whether anything can have changed; (3) read the schema, wait until `debounce_s` has passed since the gate opened, and
-accept the reading only if the gate has not moved meanwhile or a second reading is equal (catalog reads tear under DDL,
-even in one snapshot); (4) build the next catalog and swap it in. Whatever fails, the last good one stays, and the next
-try comes later and later.
+whether anything can have changed; (3) read what has changed in the schema, wait until `debounce_s` has passed since the
+gate opened, and accept the reading only if the gate has not moved meanwhile or a second reading finds nothing changed
+of what was read (catalog reads tear under DDL, even in one snapshot); (4) build the next catalog and swap it in.
+Whatever fails, the last good one stays, and the next try comes later and later.
+
+Where the gate moves with every commit, looks that find nothing are spaced by what they cost, unless the gate hints at
+the schema. Every `full_refresh_s` everything is read again, for what no digest tells.
 
 It does not know who is told of a new catalog: the registry's subscribers are.
 """
@@ -15,7 +18,7 @@ import time
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from schema_mcp.catalog.build import BuildSettings, build
 from schema_mcp.catalog.registry import Registry
@@ -35,6 +38,7 @@ from schema_mcp.schema.model import Schema, Table
 from schema_mcp.schema.select import Selection
 from schema_mcp.tools.base import RefreshOutcome
 from schema_mcp.tools.naming import display_name
+from schema_mcp.watch.pace import Pace
 
 #: A whole look at one source: connecting, two readings, and the wait between them.
 LOOK_TIMEOUT_S = 120.0
@@ -45,10 +49,13 @@ MAX_READINGS = 5
 FIRST_SHORT_WAIT_S = 0.1
 MAX_SHORT_WAIT_S = 2.0
 MAX_LONG_WAIT_S = 30.0
+#: A look that finds nothing waits for so many answers, which is no cost.
+ROUND_TRIPS = 5
 #: More tables than this are compared or built in a thread, so that the event loop goes on answering: comparing a table
-#: takes some 0.01 ms, building its tools 0.1 ms.
+#: takes some 0.01 ms, building its tools 0.1 ms, and taking over the tools of one that stays 0.01 ms.
 COMPARE_INLINE_TABLES = 500
 BUILD_INLINE_TABLES = 50
+KEEP_INLINE_TABLES = 2_000
 
 
 @dataclass(slots=True)
@@ -63,6 +70,8 @@ class _Source:
     failures: int = 0
     try_again_at: float = 0.0
     error: str | None = None
+    pace: Pace = field(default_factory=Pace)
+    full_refresh_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,7 @@ class Watcher:
         *,
         poll_interval_s: float,
         debounce_s: float,
+        full_refresh_s: float,
     ) -> None:
         self._sources = {name: _Source(database) for name, database in databases.items()}
         self._selection = selection
@@ -95,6 +105,7 @@ class Watcher:
         self._observe = observe
         self._poll_interval_s = poll_interval_s
         self._debounce_s = debounce_s
+        self._full_refresh_s = full_refresh_s
         self._wake = asyncio.Event()
         self._forced: list[asyncio.Future[RefreshOutcome]] = []
         self._looks: list[asyncio.Future[RefreshOutcome]] = []
@@ -114,6 +125,12 @@ class Watcher:
 
     def tick(self) -> None:
         """Asks for a look; comes back at once."""
+        self._wake.set()
+
+    def notice(self) -> None:
+        """As `tick`, by somebody who knows that the schema has changed: no source rests."""
+        for source in self._sources.values():
+            source.pace.wake()
         self._wake.set()
 
     async def look(self) -> RefreshOutcome:
@@ -163,7 +180,7 @@ class Watcher:
         found: list[_Found] = []
         for source in self._sources.values():
             if forced or time.monotonic() >= source.try_again_at:
-                news = await self._look_at(source, force=bool(forced))
+                news = await self._look_at(source, force=bool(forced), asked=bool(looks))
                 if news is not None:
                     found.append(news)
         outcome = self._outcome(await self._accept(found))
@@ -173,12 +190,12 @@ class Watcher:
                     future.set_result(outcome)
             del queue[:asked]
 
-    async def _look_at(self, source: _Source, *, force: bool) -> _Found | None:
+    async def _look_at(self, source: _Source, *, force: bool, asked: bool) -> _Found | None:
         """What was read; None if nothing can have changed, or if it could not be read."""
         started = time.monotonic()
         try:
             async with asyncio.timeout(LOOK_TIMEOUT_S) as limit:
-                reading = await self._read(source, force=force)
+                reading = await self._read(source, force=force, asked=asked)
                 change = await _diff(source.schema, reading.schema) if reading is not None else SchemaDiff()
         except Exception as error:  # noqa: BLE001 - the boundary of the watcher's task
             await _close(source)
@@ -201,27 +218,41 @@ class Watcher:
         )
         return _Found(source, reading, change)
 
-    async def _read(self, source: _Source, *, force: bool) -> Reading | None:
-        """An accepted reading; None while the gate stands still."""
-        name, dialect = source.database.name, source.database.dialect
+    async def _read(self, source: _Source, *, force: bool, asked: bool) -> Reading | None:
+        """An accepted reading; None while the gate stands still, or has moved and the source rests."""
+        name, dialect, before = source.database.name, source.database.dialect, source.reading
         connection = await _open(source)
+        began = time.monotonic()
         gate = await dialect.gate(connection)
         opened = time.monotonic()
-        before = source.reading
         if before is not None and gate.identity != before.gate.identity:
             await _close(source)
             connection, before = await _open(source), None
-        elif before is not None and gate == before.gate and not force and not before.postponed:
-            return None
+        elif before is not None and not force and not before.postponed:
+            due = asked or source.pace.heeds(gate, opened)
+            if gate == before.gate or not due:
+                return None
+        if before is not None and (force or opened >= source.full_refresh_at):
+            before = replace(before, mark=None)
+        if before is None or before.mark is None:
+            source.full_refresh_at = opened + self._full_refresh_s
         reading = await dialect.read(connection, name, self._selection, before)
+        if before is not None and reading.schema is before.schema:
+            now = time.monotonic()
+            source.pace.found_nothing(gate, opened, now, now - opened - ROUND_TRIPS * (opened - began))
+            return reading
+        source.pace.found_change(gate)
         if source.schema is not None:
             await asyncio.sleep(max(0.0, opened + self._debounce_s - time.monotonic()))
         for _ in range(MAX_READINGS):
             if await dialect.gate(connection) == reading.gate:
                 return reading
-            again = await dialect.read(connection, name, self._selection, before)
+            again = await dialect.read(connection, name, self._selection, reading)
             if not await _diff(reading.schema, again.schema):
                 return again
+            if reading.fresh is not None and again.fresh is not None and not reading.fresh & again.fresh:
+                self._wake.set()
+                return reading
             reading = again
         raise _Unsettled(name)
 
@@ -238,6 +269,7 @@ class Watcher:
         for news in found:
             source, reading = news.source, news.reading
             source.schema, source.reading = reading.schema, reading
+            self._settings.row_estimates.replace(source.database.name, reading.row_estimates)
             _succeeded(source)
         return changes
 
@@ -247,6 +279,8 @@ class Watcher:
         first, longest = self._poll_interval_s, max(MAX_LONG_WAIT_S, self._poll_interval_s)
         if passes:
             first, longest = min(self._poll_interval_s, FIRST_SHORT_WAIT_S), MAX_SHORT_WAIT_S
+        if isinstance(error, _Unsettled):
+            longest = first  # nothing is wrong: whoever changes the schema will pause, and that moment is to be caught
         wait_s = min(first * 2.0 ** min(source.failures - 1, 20), longest)
         wait_s *= random.uniform(0.8, 1.0)
         source.try_again_at = time.monotonic() + wait_s
@@ -267,11 +301,14 @@ class Watcher:
         kept = {name: source.schema for name, source in self._sources.items() if source.schema is not None}
         schemas = {**kept, **read}
         previous = self._registry.current
-        if sum(len(change.names) for change in changes) > BUILD_INLINE_TABLES:
+        to_build = sum(len(change.names) for change in changes)
+        if to_build > BUILD_INLINE_TABLES or len(previous.targets) > KEEP_INLINE_TABLES:
             catalog = await asyncio.to_thread(build, self._settings, schemas, previous)
         else:
             catalog = build(self._settings, schemas, previous)
         self._registry.replace(catalog)
+        if not any(change.structural for change in changes) and read.keys() <= kept.keys():
+            return
         outcome = self._outcome(changes)
         self._observe(
             CatalogReplaced(

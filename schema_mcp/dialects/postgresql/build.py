@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from schema_mcp.dialects.postgresql.types import Types
+from schema_mcp.schema.fingerprint import identity
 from schema_mcp.schema.model import (
     Check,
     Column,
     ForeignKey,
     Generated,
+    Index,
+    IndexPart,
     Key,
     Privilege,
     Table,
@@ -17,7 +20,7 @@ from schema_mcp.schema.model import (
     TableName,
 )
 
-#: Stands for a generated column's expression while it cannot be read.
+#: Stands for the expression of a generated column or an index while it cannot be read.
 NOT_READABLE_NOW = "(not readable now)"
 
 _KINDS = {
@@ -54,14 +57,24 @@ class RelationRows:
     columns: Sequence[Row] = ()
     keys: Sequence[Row] = ()
     foreign_keys: Sequence[Row] = ()
+    indexes: Sequence[Row] = ()
     expressions: Sequence[Row] = ()
 
 
-def has_expressions(relation: Row, columns: Sequence[Row]) -> bool:
+def has_expressions(relation: Row, columns: Sequence[Row], indexes: Sequence[Row]) -> bool:
     """Whether the query `expressions` has anything to say of the relation."""
     return bool(
-        relation["checks"] or _KINDS[relation["kind"]] in _MAY_TAKE_ROWS or any(row["generated"] for row in columns)
+        relation["checks"]
+        or _KINDS[relation["kind"]] in _MAY_TAKE_ROWS
+        or any(row["generated"] for row in columns)
+        or any(row["has_expressions"] or row["is_partial"] for row in indexes)
     )
+
+
+def row_estimate(relation: Row) -> int | None:
+    """How many rows the relation had when it was last analyzed; None if it never was, or has none of its own."""
+    estimate = float(relation["estimate"])
+    return round(estimate) if estimate >= 0 and _KINDS[relation["kind"]] is not TableKind.VIEW else None
 
 
 def is_gone(rows: RelationRows) -> bool:
@@ -77,12 +90,15 @@ def build(name: TableName, rows: RelationRows, types: Types) -> Table:
     relation, kind = rows.relation, _KINDS[rows.relation["kind"]]
     checks: list[Check] = []
     generated: dict[str, str] = {}
+    texts: dict[tuple[str, str], str] = {}
     takes_rows = kind in _TAKES_ROWS
     for row in rows.expressions:
         if row["kind"] == "check":
             checks.append(Check(name=row["name"], expression=row["expression"]))
         elif row["kind"] == "generated":
             generated[row["name"]] = row["expression"]
+        elif row["kind"] in ("part", "predicate"):
+            texts[row["kind"], row["name"]] = row["expression"]
         else:
             takes_rows = bool(int(row["expression"]) & _INSERT_BIT)
     columns = tuple(
@@ -99,11 +115,21 @@ def build(name: TableName, rows: RelationRows, types: Types) -> Table:
         uniques=uniques,
         foreign_keys=_foreign_keys(name.source, rows.foreign_keys, numbered),
         checks=tuple(sorted(checks, key=lambda check: check.name or "")),
+        indexes=tuple(_index(row, numbered, texts) for row in sorted(rows.indexes, key=_by_name)),
         comment=relation["comment"],
         privileges=frozenset[Privilege]().union(*(column.privileges for column in columns)),
         row_identity=_row_identity(kind, relation),
+        has_children=kind is TableKind.TABLE and relation["has_children"],
         row_security=relation["row_security"],
+        returns_rows=not relation["silent"],
+        identity=identity(identity_text(rows)),
     )
+
+
+def identity_text(rows: RelationRows) -> str:
+    """As the query `identity` gives it."""
+    columns = [f"{row['number']}:{row['name']}:{row['type']}:{row['modifier']}" for row in rows.columns]
+    return f"{rows.relation['oid']} {','.join(columns)}"
 
 
 def _column(
@@ -116,8 +142,8 @@ def _column(
         how, default = Generated.EXPRESSION, generated.get(row["name"], NOT_READABLE_NOW)
     elif how is Generated.NO and default is None:
         default = resolved.default
-    may_select = relation["may_select"] or bool(row["may_select"])
-    may_insert = takes_rows and (relation["may_insert"] or bool(row["may_insert"]))
+    may_select = relation["base_select"] and (relation["may_select"] or bool(row["may_select"]))
+    may_insert = takes_rows and relation["base_insert"] and (relation["may_insert"] or bool(row["may_insert"]))
     return Column(
         name=row["name"],
         position=position,
@@ -140,6 +166,25 @@ def _keys(rows: Sequence[Row], numbered: Mapping[int, str]) -> tuple[Key | None,
         else:
             uniques.append(key)
     return primary_key, tuple(uniques)
+
+
+def _index(row: Row, numbered: Mapping[int, str], texts: Mapping[tuple[str, str], str]) -> Index:
+    """`texts`: what expressions say, by kind and name."""
+    numbers = [int(number) for number in row["numbers"].split()]
+    descending = [bool(int(option) & 1) for option in row["options"].split()]
+    parts = []
+    for place, number in enumerate(numbers[: row["width"]], start=1):
+        expression = texts.get(("part", f"{place} {row['name']}"), NOT_READABLE_NOW) if number == 0 else None
+        column = numbered.get(number)  # a system column has a negative number, and is no column here
+        parts.append(IndexPart(column=column, expression=expression, descending=descending[place - 1]))
+    return Index(
+        name=row["name"],
+        parts=tuple(parts),
+        unique=row["is_unique"],
+        included=tuple(numbered[number] for number in numbers[row["width"] :]),
+        method=row["method"],
+        predicate=texts.get(("predicate", row["name"]), NOT_READABLE_NOW) if row["is_partial"] else None,
+    )
 
 
 def _foreign_keys(source: str, rows: Sequence[Row], numbered: Mapping[int, str]) -> tuple[ForeignKey, ...]:

@@ -10,6 +10,7 @@ from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 
 from schema_mcp.dialects.base import Connection, DriverValue, Gate, Reading, Row, SessionLimits, Statement, Value
 from schema_mcp.dialects.postgresql import errors, reader, statements, values
+from schema_mcp.dialects.postgresql.fetch import QUERIES
 from schema_mcp.errors import CallError
 from schema_mcp.schema.model import Column, Table
 from schema_mcp.schema.select import Selection
@@ -41,8 +42,10 @@ class PostgresqlDialect:
     has_statement_timeout = True
     nulls_first = False
     binds_lists = True
+    tags: tuple[str, ...] = ()
     begin_read = "BEGIN READ ONLY"
     begin_write = "BEGIN"
+    identity = QUERIES["identity"].sql
 
     def __init__(self, *, portable_reader: bool = False) -> None:
         self.portable_reader = portable_reader

@@ -2,7 +2,8 @@
 
 PostgreSQL's messages may be in any language, so nothing is decided by their words where a code or a field tells.
 DETAIL may hold the whole row ("Failing row contains ..."); it is passed on only where it is about a key whose columns
-the caller may read. An address, a password or a URL is never in a message.
+the caller may read. Of a table with hidden columns nothing is passed on that might name one: neither the name of a
+constraint that the caller does not see, nor what a trigger says. An address, a password or a URL is never in a message.
 """
 
 import os
@@ -34,6 +35,13 @@ _UNAVAILABLE_HINTS = {
     "57P03": "The database is starting up or shutting down. Try again in a few seconds.",
 }
 _TRY_LATER = "Try again in a few seconds; if it lasts, check that the database runs and can be reached."
+
+_VIOLATIONS = {
+    "23505": ErrorCode.UNIQUE_VIOLATION,
+    "23503": ErrorCode.FOREIGN_KEY_VIOLATION,
+    "23514": ErrorCode.CHECK_VIOLATION,
+    "23502": ErrorCode.NOT_NULL_VIOLATION,
+}
 
 _REFUSED_HINTS = {
     "21000": "Two of the rows have the same key; give each key once.",
@@ -101,12 +109,14 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _postgres(error: asyncpg.PostgresError, table: Table | None) -> CallError:
     state, message = str(error.sqlstate or ""), reason(error)
+    if table is not None and table.hides_columns and _may_tell(error, state):
+        message = f"table {table.name.name!r} refused the statement"
     if names := names_of_lookups(table, state, message):
         return _of_columns(names, message, "Give the name of something that is there.", state)
     stale = isinstance(error, asyncpg.InvalidCachedStatementError) or state in _STALE
     if (stale or _is_cache_lookup(state, message)) and table is not None:
         return _stale(table, state or None, message)
-    if state.startswith("23") or state == "44000":
+    if _is_violation(state):
         return _violation(error, state, table)
     if state.startswith("22") or state == _NO_INPUT:
         return _invalid_value(error, message, state, table)
@@ -152,6 +162,24 @@ def _postgres(error: asyncpg.PostgresError, table: Table | None) -> CallError:
     return _refused(ErrorCode.DATABASE_ERROR, message, hint, state)
 
 
+def _is_violation(state: str) -> bool:
+    return state.startswith("23") or state == "44000"
+
+
+def _may_tell(error: asyncpg.PostgresError, state: str) -> bool:
+    """Whether the message may name a column that the statement does not. Those about values and rights do not, unless
+    a function raises them."""
+    return error.server_source_function == "exec_stmt_raise" or not (state.startswith("22") or state == "42501")
+
+
+def _is_hidden(error: asyncpg.PostgresError, table: Table) -> bool:
+    """Whether a violation is about a constraint or a column that is not in the table as it is served."""
+    keys = (*((table.primary_key,) if table.primary_key else ()), *table.uniques, *table.foreign_keys, *table.checks)
+    if error.constraint_name:
+        return error.constraint_name not in {key.name for key in keys}
+    return error.column_name is None or table.column(str(error.column_name)) is None
+
+
 def _refused(code: ErrorCode, message: str, hint: str, state: str) -> StatementRefused:
     return StatementRefused(code, message, hint, sqlstate=state)
 
@@ -191,6 +219,10 @@ def _stale(table: Table | None, state: str | None, message: str = "") -> StaleSc
 def _violation(error: asyncpg.PostgresError, state: str, table: Table | None) -> StatementRefused:
     where = str(error.table_name or (table.name.name if table else "?"))
     name, column = error.constraint_name, error.column_name
+    if table is not None and table.hides_columns and _is_hidden(error, table):
+        message = f"table {where!r} has a constraint that the row does not keep"
+        hint = "It is about a column that is not served; whoever runs this server can tell more."
+        return StatementRefused(_VIOLATIONS.get(state, ErrorCode.CONSTRAINT_VIOLATION), message, hint, sqlstate=state)
     columns, key = _key(error, table)
     details: dict[str, object] = {"table": where}
     if name:

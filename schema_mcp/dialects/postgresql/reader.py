@@ -1,33 +1,35 @@
 """Reading PostgreSQL's pg_catalog into a `Schema`: few queries for all tables, one snapshot, no wait for a lock.
 
-In order: the gate value and the search path; then what rows of the catalogs say, which no lock on a table hides; then
-the expressions (checks, generated columns, whether a view takes rows), for which PostgreSQL locks each relation for a
-moment. Where somebody else holds it, those relations are postponed: they stay as they were.
+In order: the gate value and the search path; which relations may have changed since the reading before (`changes.py`);
+what the catalogs say of those (`fetch.py`), where relations that somebody else has locked are postponed: they stay as
+they were; and then, outside of the transaction, the values (`build.py`).
 
 A snapshot does not cover format_type, pg_get_expr and the has_..._privilege functions, which answer from the newest
-state. A table that turns out to be gone is left out, one whose type is gone is postponed;
-what fails otherwise is read again, once. Whatever changed in mid-read moves the gate, whose value is the older one: the
-next look reads again.
+state. A table that turns out to be gone is left out, one whose type is gone is postponed; what fails otherwise is read
+again, once. Whatever was changed in mid-read is newer than the snapshot: it moves the gate, and the next reading finds
+it among the changes.
 
 It does not know when to read, nor what a difference means.
 """
 
 import asyncio
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import anyio
 import asyncpg
 
 from schema_mcp.dialects import information_schema
 from schema_mcp.dialects.base import Gate, Reading
-from schema_mcp.dialects.postgresql.build import RelationRows, Row, build, has_expressions, is_gone
+from schema_mcp.dialects.postgresql.build import Row, build, is_gone, row_estimate
+from schema_mcp.dialects.postgresql.changes import Mark, Tallies, recounted, rows_went, touched
 from schema_mcp.dialects.postgresql.errors import DRIVER_ERRORS, is_unavailable, reason
-from schema_mcp.dialects.postgresql.types import TypeGone, Types
-from schema_mcp.dialects.queries import load
+from schema_mcp.dialects.postgresql.fetch import QUERIES, Part, fetch
+from schema_mcp.dialects.postgresql.types import TypeGone
 from schema_mcp.errors import CatalogReadError
+from schema_mcp.schema.hide import visible
 from schema_mcp.schema.model import Schema, Table, TableName
 from schema_mcp.schema.select import Selection
 
@@ -35,8 +37,6 @@ from schema_mcp.schema.select import Selection
 GATE_LIMIT_S = 5.0
 READ_LIMIT_S = 60.0
 ROLLBACK_LIMIT_S = 2.0
-
-_QUERIES = load("schema_mcp.dialects.postgresql", "catalog.sql")
 
 #: Errors that a change in mid-read can cause: an object of the snapshot is gone. XX000: "cache lookup failed for ...",
 #: "could not open relation with OID ...".
@@ -46,24 +46,14 @@ _TORN_STATES = frozenset({"XX000", "42P01", "42703", "42704", "42883", "3F000"})
 _TABLES_AT_A_TIME = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Catalog:
-    """One snapshot's rows. Where `postponed` holds a relation's oid, its expressions are missing."""
-
-    gate: Gate
-    default_schema: str
-    relations: Sequence[tuple[int, RelationRows]]
-    types: Types
-    postponed: Collection[int]
-
-
 async def gate(connection: asyncpg.Connection) -> Gate:
     """See `Dialect.gate`: one statement, no transaction. The server's start is part of the version: a server that has
     lost its last commits, or another one, may come to the same snapshot again.
 
     Raises: whatever the driver raises.
     """
-    return _gate(await connection.fetchrow(_QUERIES["gate"].sql, timeout=GATE_LIMIT_S))
+    row = await connection.fetchrow(QUERIES["gate"].sql, timeout=GATE_LIMIT_S)
+    return replace(_gate(row), hint=row["hint"])
 
 
 def _gate(row: Row) -> Gate:
@@ -104,35 +94,164 @@ async def _settled(attempt: Callable[[], Awaitable[Reading]], what: str) -> Read
 
 async def _read(connection: asyncpg.Connection, source: str, selection: Selection, previous: Reading | None) -> Reading:
     async with snapshot(connection):
-        catalog = await _fetch(connection, selection)
-    old = previous.schema.tables if previous is not None else {}
-    tables: dict[TableName, Table] = {}
-    postponed: set[TableName] = set()
-    for done, (oid, rows) in enumerate(catalog.relations):
-        if done % _TABLES_AT_A_TIME == 0:
-            await asyncio.sleep(0)
-        if is_gone(rows):
+        context = await _context(connection, selection)
+        found = await _changes(connection, context, previous)
+        if previous is not None and found.relations == set():
+            return replace(previous, gate=context.gate, fresh=frozenset())
+        parts = [await fetch(connection, selection, context.schemas, found.relations)]
+        if previous is not None and found.mark is not None and found.relations is not None:
+            renamed = _renamed(parts[0], found.mark, previous.schema)
+            rows = await connection.fetch(QUERIES["referencing"].sql, renamed) if renamed else ()
+            if others := {row["oid"] for row in rows} - found.relations:
+                found.relations.update(others)
+                parts.append(await fetch(connection, selection, context.schemas, others))
+    return await _merged(source, selection, context, previous, found, parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Context:
+    """What a snapshot is of. `oldest`: no transaction before this one is still going on."""
+
+    gate: Gate
+    started: str
+    default_schema: str
+    schemas: tuple[str, ...]
+    oldest: int
+
+    @property
+    def binds(self) -> tuple[Any, ...]:
+        """What a mark holds for: the server's present run, and what the search path means."""
+        return self.started, self.default_schema, self.schemas
+
+
+async def _context(connection: asyncpg.Connection, selection: Selection) -> _Context:
+    row = await connection.fetchrow(QUERIES["context"].sql)
+    await connection.execute(QUERIES["search_path"].sql)
+    return _Context(
+        gate=_gate(row),
+        started=row["started"],
+        default_schema=row["default_schema"],
+        schemas=tuple(selection.schemas or row["schemas"]),
+        oldest=int(row["snapshot"].partition(":")[0]),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Changes:
+    """`relations`: those to be read; None: all, with no regard to the mark. `mark`: the one before, if it holds."""
+
+    relations: set[int] | None
+    mark: Mark | None
+    tallies: Tallies
+    counts: Mapping[int, int]
+
+
+async def _changes(connection: asyncpg.Connection, context: _Context, previous: Reading | None) -> _Changes:
+    mark = previous.mark if previous is not None else None
+    if not isinstance(mark, Mark) or mark.context != context.binds:
+        mark = None
+    baseline = mark.baseline if mark is not None else context.oldest
+    tallies = Tallies.of(await connection.fetch(QUERIES["changes"].sql, str(baseline)))
+    relations = touched(mark, tallies) if mark is not None else None
+    if mark is not None and relations is not None and not relations and not rows_went(mark, tallies):
+        return _Changes(relations=set(mark.postponed), mark=mark, tallies=tallies, counts=mark.counts)
+    counts = {row["relation"]: row["count"] for row in await connection.fetch(QUERIES["counts"].sql)}
+    if mark is not None and relations is not None:
+        relations |= recounted(mark.counts, counts) | mark.postponed
+        relations.update(row["oid"] for row in await connection.fetch(QUERIES["dependents"].sql, relations))
+        if 0 in relations:  # a constraint of a domain
+            relations = None
+    return _Changes(relations=relations, mark=mark, tallies=tallies, counts=counts)
+
+
+def _renamed(part: Part, mark: Mark, schema: Schema) -> list[int]:
+    """Relations whose name, or a column's, is no longer what foreign keys that were read before call it."""
+    renamed = []
+    for oid, rows in part.relations.items():
+        name = mark.names.get(oid)
+        if name is None:
             continue
-        name = TableName(source=source, schema=rows.relation["schema"], name=rows.relation["name"])
-        table = old.get(name)
-        if oid in catalog.postponed:
-            postponed.add(name)
-        if table is None or oid not in catalog.postponed:
-            try:
-                table = build(name, rows, catalog.types)
-            except TypeGone:
-                postponed.add(name)
-        if table is not None and table.privileges:
-            tables[name] = table
-    schema = Schema(source=source, dialect="postgresql", default_schema=catalog.default_schema, tables=tables)
-    return Reading(gate=catalog.gate, schema=schema, postponed=frozenset(postponed))
+        columns = {row["name"] for row in rows.columns}
+        same_name = (name.schema, name.name) == (rows.relation["schema"], rows.relation["name"])
+        if not same_name or any(column.name not in columns for column in schema.tables[name].columns):
+            renamed.append(oid)
+    return renamed
+
+
+async def _merged(
+    source: str,
+    selection: Selection,
+    context: _Context,
+    previous: Reading | None,
+    found: _Changes,
+    parts: Sequence[Part],
+) -> Reading:
+    """What was read, in place of what the reading before said of those relations."""
+    known: Mapping[TableName, Table] = previous.schema.tables if previous is not None else {}
+    before = found.mark.names if found.mark is not None else None
+    kept = {} if before is None or found.relations is None else before
+    names = {oid: name for oid, name in kept.items() if oid not in (found.relations or ())}
+    tables = {name: known[name] for name in names.values()}
+    counted = previous.row_estimates if previous is not None else {}
+    estimates = {name: counted[name] for name in tables if name in counted}
+    postponed: dict[int, TableName] = {}
+    fresh = {name for oid, name in (before or {}).items() if oid not in names}
+    done = 0
+    for part in parts:
+        for oid, rows in part.relations.items():
+            done += 1
+            if done % _TABLES_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+            name = TableName(source=source, schema=rows.relation["schema"], name=rows.relation["name"])
+            fresh.add(name)
+            if is_gone(rows):
+                continue
+            #: Not another one's that had this name.
+            old = known.get(name) if before is None or before.get(oid) == name else None
+            table = old
+            if oid in part.postponed:
+                postponed[oid] = name
+            if table is None or oid not in part.postponed:
+                try:
+                    table = visible(build(name, rows, part.types), selection)
+                except TypeGone:
+                    postponed[oid] = name
+            if table is not None and table.privileges:
+                names[oid] = name
+                if (estimate := row_estimate(rows.relation)) is not None:
+                    estimates[name] = estimate
+                tables[name] = old if old is not None and old == table and old.identity == table.identity else table
+    return Reading(
+        gate=context.gate,
+        schema=_schema(source, context.default_schema, tables, previous),
+        postponed=frozenset(postponed.values()),
+        fresh=frozenset(fresh) if found.relations is not None else None,
+        row_estimates=estimates,
+        mark=Mark(
+            context=context.binds,
+            baseline=context.oldest,
+            tallies=found.tallies.since(context.oldest),
+            counts=found.counts,
+            names=names,
+            postponed=frozenset(postponed),
+        ),
+    )
+
+
+def _schema(source: str, default_schema: str, tables: Mapping[TableName, Table], previous: Reading | None) -> Schema:
+    """The very schema of the reading before, if nothing in it has changed."""
+    if previous is not None and previous.schema.default_schema == default_schema:
+        known = previous.schema.tables
+        if len(known) == len(tables) and all(known.get(name) is table for name, table in tables.items()):
+            return previous.schema
+    return Schema(source=source, dialect="postgresql", default_schema=default_schema, tables=tables)
 
 
 async def _read_portably(connection: asyncpg.Connection, source: str, selection: Selection) -> Reading:
     async with snapshot(connection):
-        context = await connection.fetchrow(_QUERIES["context"].sql)
-        await connection.execute(_QUERIES["search_path"].sql)
-        await connection.execute(_QUERIES["portable_plans"].sql)
+        context = await connection.fetchrow(QUERIES["context"].sql)
+        await connection.execute(QUERIES["search_path"].sql)
+        await connection.execute(QUERIES["portable_plans"].sql)
         schema = await information_schema.read(
             connection.fetch,
             source=source,
@@ -152,9 +271,9 @@ async def snapshot(connection: asyncpg.Connection) -> AsyncIterator[None]:
     One that cannot be rolled back in time ends with its connection.
     """
     try:
-        await connection.execute(_QUERIES["begin"].sql)
+        await connection.execute(QUERIES["begin"].sql)
         yield
-        await connection.execute(_QUERIES["commit"].sql)
+        await connection.execute(QUERIES["commit"].sql)
     except BaseException:
         await _roll_back(connection)
         raise
@@ -164,67 +283,8 @@ async def _roll_back(connection: asyncpg.Connection) -> None:
     rolled_back = False
     try:
         with anyio.move_on_after(ROLLBACK_LIMIT_S, shield=True), suppress(*DRIVER_ERRORS):
-            await connection.execute(_QUERIES["rollback"].sql)
+            await connection.execute(QUERIES["rollback"].sql)
             rolled_back = True
     finally:
         if not rolled_back:
             connection.terminate()
-
-
-async def _fetch(connection: asyncpg.Connection, selection: Selection) -> _Catalog:
-    context = await connection.fetchrow(_QUERIES["context"].sql)
-    await connection.execute(_QUERIES["search_path"].sql)
-    relations = {
-        row["oid"]: row
-        for row in await connection.fetch(_QUERIES["relations"].sql, selection.schemas or context["schemas"])
-        if selection.takes(row["schema"], row["name"])
-    }
-    oids = list(relations)
-    column_rows = await connection.fetch(_QUERIES["columns"].sql, oids)
-    types = Types(await connection.fetch(_QUERIES["types"].sql, list({row["type"] for row in column_rows})))
-    columns = _by_relation(column_rows)
-    keys = _by_relation(await connection.fetch(_QUERIES["keys"].sql, oids))
-    foreign_keys = _by_relation(await connection.fetch(_QUERIES["foreign_keys"].sql, oids))
-    with_expressions = {oid for oid, row in relations.items() if has_expressions(row, columns.get(oid, ()))}
-    expressions, postponed = await _expressions(connection, with_expressions)
-    return _Catalog(
-        gate=_gate(context),
-        default_schema=context["default_schema"],
-        relations=[
-            (
-                oid,
-                RelationRows(
-                    relation=row,
-                    columns=columns.get(oid, ()),
-                    keys=keys.get(oid, ()),
-                    foreign_keys=foreign_keys.get(oid, ()),
-                    expressions=expressions.get(oid, ()),
-                ),
-            )
-            for oid, row in relations.items()
-        ],
-        types=types,
-        postponed=postponed,
-    )
-
-
-def _by_relation(rows: Iterable[Row]) -> Mapping[int, Sequence[Row]]:
-    grouped: dict[int, list[Row]] = defaultdict(list)
-    for row in rows:
-        grouped[row["relation"]].append(row)
-    return dict(grouped)
-
-
-async def _expressions(
-    connection: asyncpg.Connection, oids: Collection[int]
-) -> tuple[Mapping[int, Sequence[Row]], Collection[int]]:
-    """The rows by relation, and the relations that were left out because somebody has locked them."""
-    sql = _QUERIES["expressions"].sql
-    await connection.execute(_QUERIES["savepoint"].sql)
-    try:
-        return _by_relation(await connection.fetch(sql, list(oids))), ()
-    except asyncpg.LockNotAvailableError:
-        await connection.execute(_QUERIES["rollback_to_savepoint"].sql)
-        locked = {row["oid"] for row in await connection.fetch(_QUERIES["locked"].sql)}
-        rows = await connection.fetch(sql, [oid for oid in oids if oid not in locked])
-        return _by_relation(rows), locked.intersection(oids)

@@ -1,6 +1,7 @@
 """The expressions and statements that PostgreSQL phrases in its own way, and how one is run on asyncpg."""
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import sqlalchemy as sa
@@ -48,7 +49,7 @@ def condition(
 def insert(target: sa.TableClause, columns: Sequence[Column]) -> sa.Insert:
     """`INSERT ... SELECT casts FROM unnest($1, $2, ...)`: one statement text for any number of rows, in their order."""
     if not columns:
-        return sa.insert(target)
+        return sa.insert(target).values({})
     names = [f"c{index}" for index in range(len(columns))]
     lists = [sa.bindparam(name, type_=ARRAY(sa.Text())) for name in names]
     rows = (
@@ -66,11 +67,15 @@ async def fetch(connection: Connection, statement: Statement, max_rows: int) -> 
     asyncpg keeps the statement prepared under a name of its own and follows changes of the schema by itself outside a
     transaction; it stops the statement when the task is cancelled.
     """
+    if not statement.returns_rows:
+        status = await connection.execute(statement.sql, *statement.values)  # "INSERT 0 2"
+        yield [Row(b"{}", ())] * int(status.rpartition(" ")[2])
+        return
     if max_rows <= BATCH_ROWS:
         records = await connection.fetch(statement.sql, *statement.values)
         yield finished(records, statement)
         return
-    async with connection.transaction(readonly=True):
+    async with nullcontext() if connection.is_in_transaction() else connection.transaction(readonly=True):
         cursor = await connection.cursor(statement.sql, *statement.values)
         while records := await cursor.fetch(BATCH_ROWS):
             yield finished(records, statement)

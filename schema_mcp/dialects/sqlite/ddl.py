@@ -25,6 +25,8 @@ _TO_SQUEEZE = re.compile(r"[\t\n\f\r]|  |--|/\*")
 _AS = re.compile(rf"{_COMMENT}|{_QUOTED}|(?<![\w$])(?P<word>AS)(?![\w$])", re.IGNORECASE | re.DOTALL)
 _LEADING_COMMENT = re.compile(r"\s*--([^\n]*)")
 _INSTEAD_OF_INSERT = re.compile(r"\bINSTEAD\s+OF\s+INSERT\b", re.IGNORECASE)
+_DIRECTION = re.compile(r"\s+(?:ASC|DESC)\Z", re.IGNORECASE)
+_WHERE = re.compile(r"\AWHERE\b\s*", re.IGNORECASE)
 _TABLE_CONSTRAINTS = frozenset({"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"})
 
 
@@ -73,6 +75,28 @@ def read_view(sql: str) -> Definition:
         about.append(comment[1])
         start = comment.end()
     return Definition(comment=_text(about), columns={}, checks=())
+
+
+@lru_cache(maxsize=2000)
+def read_index(sql: str) -> tuple[tuple[str, ...], str | None]:
+    """What a CREATE INDEX looks for, part by part and without a direction, and the condition of a partial one."""
+    marks = _MARKS.finditer(sql)
+    start = next((mark.end() for mark in marks if mark[0] == "("), len(sql))
+    parts: list[str] = []
+    depth = 0
+    for mark in marks:
+        match mark[0]:
+            case "(":
+                depth += 1
+            case ")" if depth:
+                depth -= 1
+            case "," | ")" if depth == 0:
+                parts.append(_DIRECTION.sub("", _squeezed(sql[start : mark.start()])))
+                start = mark.end()
+                if mark[0] == ")":
+                    predicate = _WHERE.sub("", _squeezed(sql[start:]))
+                    return tuple(parts), predicate or None
+    return tuple(parts), None
 
 
 def takes_rows(trigger_sql: str) -> bool:

@@ -13,6 +13,7 @@ from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 from schema_mcp.dialects.base import Connection, DriverValue, Gate, Reading, Row, SessionLimits, Statement, Value
 from schema_mcp.dialects.sqlite import errors, reader, statements, values
 from schema_mcp.dialects.sqlite.connection import DatabaseFile, SqliteConnection
+from schema_mcp.dialects.sqlite.tagged import TAGS
 from schema_mcp.errors import CallError, CatalogReadError, ConfigurationError
 from schema_mcp.schema.model import Column, Table
 from schema_mcp.schema.select import Selection
@@ -31,9 +32,11 @@ class SqliteDialect:
     has_statement_timeout = False
     nulls_first = True
     binds_lists = False
+    tags: tuple[str, ...] = TAGS
     begin_read = "BEGIN"
     #: Not deferred: a transaction that has read cannot always be let to write (SQLITE_BUSY_SNAPSHOT).
     begin_write = "BEGIN IMMEDIATE"
+    identity = reader.IDENTITY
 
     def __init__(self) -> None:
         self.sqlalchemy: SqlalchemyDialect = sqlalchemy_aiosqlite.dialect()
@@ -69,10 +72,10 @@ class SqliteDialect:
     async def read(
         self, connection: Connection, source: str, selection: Selection, previous: Reading | None
     ) -> Reading:
-        """Everything is read each time; nothing is postponed, because readers here wait for no table."""
+        """See `reader`; nothing is postponed, because readers here wait for no table."""
         ours = _ours(connection)
         try:
-            return await ours.run(reader.read, ours.file, ours.identity, source, selection)
+            return await ours.run(reader.read, ours.file, ours.identity, source, selection, previous)
         except (sqlite3.Error, ValueError) as exc:
             raise _read_error(f"cannot read the schema of source '{source}'", exc) from exc
 

@@ -26,6 +26,7 @@ def translate(error: BaseException, table: Table | None) -> CallError | None:
     if isinstance(error, sa.exc.StatementError) and error.orig is not None:
         error = error.orig
     text = str(error)
+    hides = table is not None and table.hides_columns
     if isinstance(error, OverflowError) and any(words in text for words in _TOO_LARGE):
         return _invalid_value("A value is larger than SQLite can hold.")
     if isinstance(error, ValueError | sqlite3.Error) and text in _CLOSED:
@@ -39,6 +40,12 @@ def translate(error: BaseException, table: Table | None) -> CallError | None:
     code: int = getattr(error, "sqlite_errorcode", None) or 0
     if code & _PRIMARY == sqlite3.SQLITE_CONSTRAINT:
         return _constraint(code, text, table)
+    if hides and code & _PRIMARY == sqlite3.SQLITE_ERROR:
+        text = (
+            "no such column: one that is not served"
+            if _STALE.search(text)
+            else "in words that may name what is not served"
+        )
     if code & _PRIMARY == sqlite3.SQLITE_ERROR and _STALE.search(text):
         return StaleSchema(f"The database has changed: {text}.", "Look at the table again with describe_table.")
     make = _BY_CODE.get(code) or _BY_CODE.get(code & _PRIMARY)
@@ -107,8 +114,14 @@ _BY_CODE: Mapping[int, Callable[[], CallError]] = {
 def _constraint(code: int, text: str, table: Table | None) -> CallError:
     name = f"table '{table.name.name}'" if table is not None else "the table"
     what = text.partition(": ")[2]
+    if table is not None and table.hides_columns and not _is_served(code, what, text, table):
+        return StatementRefused(
+            _VIOLATIONS.get(code, ErrorCode.CONSTRAINT_VIOLATION),
+            f"{name} has a constraint that the row does not keep.",
+            "It is about a column that is not served; whoever runs this server can tell more.",
+        )
     match code:
-        case sqlite3.SQLITE_CONSTRAINT_UNIQUE | sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY | sqlite3.SQLITE_CONSTRAINT_ROWID:
+        case _ if code in _UNIQUE:
             columns = _key_of(what, table)
             of = ", ".join(f"'{column}'" for column in columns) if columns else what
             return StatementRefused(
@@ -137,6 +150,34 @@ def _constraint(code: int, text: str, table: Table | None) -> CallError:
             return _invalid_value(f"{text}.")
         case _:
             return StatementRefused(ErrorCode.CONSTRAINT_VIOLATION, f"{name} refused the row: {text}.")
+
+
+_UNIQUE = (
+    sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+    sqlite3.SQLITE_CONSTRAINT_ROWID,
+)
+_VIOLATIONS: Mapping[int, ErrorCode] = {
+    **dict.fromkeys(_UNIQUE, ErrorCode.UNIQUE_VIOLATION),
+    sqlite3.SQLITE_CONSTRAINT_CHECK: ErrorCode.CHECK_VIOLATION,
+    sqlite3.SQLITE_CONSTRAINT_NOTNULL: ErrorCode.NOT_NULL_VIOLATION,
+}
+
+
+def _is_served(code: int, what: str, text: str, table: Table) -> bool:
+    """Whether the error is about columns and constraints of the table as it is served, and about no others."""
+    if code in _UNIQUE:
+        return bool(_key_of(what, table))
+    match code:
+        case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+            return True
+        case sqlite3.SQLITE_CONSTRAINT_CHECK:
+            return any(what == check.name or " ".join(what.split()) == check.expression for check in table.checks)
+        case sqlite3.SQLITE_CONSTRAINT_NOTNULL:
+            return _column_of(what, table) is not None
+        case _ if code == _CONSTRAINT_DATATYPE:
+            return any(text.endswith(f" {table.name.name}.{column.name}") for column in table.columns)
+    return False
 
 
 def _check(what: str, name: str, table: Table | None) -> CallError:

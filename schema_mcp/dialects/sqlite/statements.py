@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from schema_mcp.dialects.base import Row, Statement
 from schema_mcp.dialects.sqlite.connection import SqliteConnection
-from schema_mcp.dialects.sqlite.values import Undecodable, decode, row_writer
+from schema_mcp.dialects.sqlite.rows import row_writer
+from schema_mcp.dialects.sqlite.tagged import Undecodable, decode
 from schema_mcp.schema.model import Column
 
 #: A batch ends after so many rows or so much JSON; a single row may be larger.

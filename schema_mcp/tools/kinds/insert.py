@@ -1,6 +1,7 @@
 """`insert_<table>`: rows into one relation, all of them or none."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -14,7 +15,7 @@ from schema_mcp.errors import ErrorCode, InvalidArgument
 from schema_mcp.schema.model import Column, Generated
 from schema_mcp.tools.arguments import read_list, refuse_unknown
 from schema_mcp.tools.base import Action, JsonSchema, Result, StatementPlan
-from schema_mcp.tools.json_schema import array_of_names, typed_object
+from schema_mcp.tools.json_schema import array_of_names, row_object
 from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.values import bind, shown
 
@@ -48,11 +49,7 @@ class InsertTool:
 
     def input_schema(self, target: Target) -> JsonSchema:
         """Typed by the columns that take a value."""
-        row = typed_object(target, target.insertable)
-        required = [target.keys[column.name] for column in target.insertable if column.required]
-        if required:
-            row["required"] = required
-        return _schema(row)
+        return _schema(row_object(target, target.insertable), _default_returning(target))
 
     def generic_schema(self, limits: ToolLimits) -> JsonSchema:
         """Without the table's own names."""
@@ -76,6 +73,9 @@ class InsertTool:
             writes=True,
             limit=None,
             answer=partial(_answer, target, bool(returning)),
+            # Values are cast to the types that the plan knows, and the database casts on to those that there are:
+            # 1.5 would become 2 in a column that is an integer by now.
+            identity=target.table.identity,
         )
 
 
@@ -157,14 +157,31 @@ def _column(target: Target, name: str) -> Column:
 
 def _read_returning(target: Target, given: Sequence[Any] | None) -> tuple[Column, ...]:
     if given is None:
-        key = target.table.primary_key
-        columns = [target.table.column(name) for name in (key.columns if key else ())]
-        found = tuple(column for column in columns if column is not None)
-        return found if all(column.readable for column in found) else ()
+        return _default_returning(target)
+    if given and not target.table.returns_rows:
+        raise InvalidArgument(
+            ErrorCode.INVALID_ARGUMENT,
+            f"{target.table.kind} '{target.display}' answers an insert with no rows: a rule of the database takes them",
+            "Leave 'returning' out, and query the rows afterwards.",
+        )
     columns_named = tuple(target.column(name, "returning") for name in given)
     if len(set(columns_named)) != len(columns_named):
         raise InvalidArgument(ErrorCode.INVALID_ARGUMENT, "'returning' names a column twice", "Name each column once.")
     return columns_named
+
+
+def _default_returning(target: Target) -> tuple[Column, ...]:
+    """The primary key, if the role may read all of it.
+
+    Nothing under row-level security: RETURNING needs a policy that lets the role see the row, INSERT does not. Nothing
+    where a rule takes the rows.
+    """
+    key = target.table.primary_key
+    columns = [target.table.column(name) for name in (key.columns if key else ())]
+    found = tuple(column for column in columns if column is not None and column.readable)
+    if target.table.row_security or not target.table.returns_rows:
+        return ()
+    return found if len(found) == len(columns) else ()
 
 
 def _statements(
@@ -174,15 +191,27 @@ def _statements(
     columns = [column for column in target.table.columns if column.name in names]
 
     def build() -> tuple[sa.Insert, Sequence[Column], int]:
-        made = dialect.row(target.labelled(returning), ()) or (sa.literal_column("1"),)
-        return dialect.insert(target.relation, columns).returning(*made), returning, 0
+        insert = dialect.insert(target.relation, columns)
+        if not target.table.returns_rows:
+            return insert, (), 0
+        return (
+            insert.returning(*(dialect.row(target.labelled(returning), ()) or (sa.literal_column("1"),))),
+            returning,
+            0,
+        )
 
     shape = ("insert", names, tuple(column.name for column in returning))
     compiled = target.compiled(shape, build)
+    bound: list[dict[str, DriverValue]]
     if dialect.binds_lists and names:
         lists = [[row[index] for row in rows] for index in range(len(names))]
-        return [compiled.statement({f"c{index}": values for index, values in enumerate(lists)})]  # type: ignore[misc]
-    return [compiled.statement({f"c{index}": value for index, value in enumerate(row)}) for row in rows]
+        bound = [{f"c{index}": values for index, values in enumerate(lists)}]  # type: ignore[misc]
+    else:
+        bound = [{f"c{index}": value for index, value in enumerate(row)} for row in rows]
+    statements = [compiled.statement(values) for values in bound]
+    if not target.table.returns_rows:
+        return [replace(statement, returns_rows=False) for statement in statements]
+    return statements
 
 
 def _answer(target: Target, with_rows: bool, result: Result) -> bytes:
@@ -194,12 +223,14 @@ def _answer(target: Target, with_rows: bool, result: Result) -> bytes:
     return b"{" + b",".join(members) + b"}"
 
 
-def _schema(row: JsonSchema) -> JsonSchema:
+def _schema(row: JsonSchema, returning: Sequence[Column] | None = None) -> JsonSchema:
+    """`returning`: what comes back by default; None: it depends on the table."""
+    default = "none" if returning == () else "primary key"
     return {
         "type": "object",
         "properties": {
             "rows": {"type": "array", "items": row},
-            "returning": array_of_names("Columns to answer with; default primary key."),
+            "returning": array_of_names(f"Columns to answer with; default {default}."),
         },
         "required": ["rows"],
         "additionalProperties": False,

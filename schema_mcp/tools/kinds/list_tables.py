@@ -23,7 +23,9 @@ class ListTablesTool:
     name = "list_tables"
     action = Action.INSPECT
     title = "List tables"
-    description = "The tables and views there are now, with their comments and the tools that serve them."
+    description = (
+        "The tables and views there are now, with their comments, row estimates and the tools that serve them."
+    )
 
     def input_schema(self, limits: ToolLimits) -> JsonSchema:
         """All optional."""
@@ -80,5 +82,6 @@ def _entry(view: CatalogView, target: Target) -> dict[str, Any]:
     entry: dict[str, Any] = {"table": target.display, "kind": target.table.kind}
     if target.table.comment:
         entry["comment"] = quoted(target.table.comment, MAX_COMMENT)
+    entry["row_estimate"] = view.row_estimate(target)
     entry["tools"] = [f"{kind}_{target.slug}" for kind in view.allowed(target)]
     return entry

@@ -88,6 +88,8 @@ class QueryTool:
             writes=False,
             limit=limit,
             answer=partial(_answer, target, caller, made_by, order.total),
+            # A page goes on in the table that it began in.
+            identity=target.table.identity if keys is not None else "",
         )
 
 

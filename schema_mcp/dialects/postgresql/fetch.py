@@ -1,0 +1,88 @@
+"""What the catalogs say of some relations, or of all: rows, in one snapshot that somebody else has opened.
+
+First what no lock on a relation hides; then the expressions, for which PostgreSQL locks each relation for a moment.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from schema_mcp.dialects.postgresql.build import RelationRows, Row, has_expressions
+from schema_mcp.dialects.postgresql.types import Types
+from schema_mcp.dialects.queries import load
+from schema_mcp.schema.select import Selection
+
+QUERIES = load("schema_mcp.dialects.postgresql", "catalog.sql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The rows of relations by oid. Where `postponed` holds a relation's oid, its expressions are missing."""
+
+    relations: Mapping[int, RelationRows]
+    types: Types
+    postponed: Collection[int]
+
+
+async def fetch(
+    connection: asyncpg.Connection, selection: Selection, schemas: Sequence[str], only: Collection[int] | None
+) -> Part:
+    """Those relations of the schemas that are selected and may be served; with `only`, not more than these.
+
+    Raises: whatever the driver raises.
+    """
+    relations = {
+        row["oid"]: row
+        for row in await connection.fetch(QUERIES["relations"].sql, schemas, only)
+        if selection.takes(row["schema"], row["name"])
+    }
+    oids = list(relations)
+    column_rows = await connection.fetch(QUERIES["columns"].sql, oids)
+    types = Types(await connection.fetch(QUERIES["types"].sql, list({row["type"] for row in column_rows})))
+    columns = _by_relation(column_rows)
+    keys = _by_relation(await connection.fetch(QUERIES["keys"].sql, oids))
+    foreign_keys = _by_relation(await connection.fetch(QUERIES["foreign_keys"].sql, oids))
+    indexes = _by_relation(await connection.fetch(QUERIES["indexes"].sql, oids))
+    with_expressions = {
+        oid for oid, row in relations.items() if has_expressions(row, columns.get(oid, ()), indexes.get(oid, ()))
+    }
+    expressions, postponed = await _expressions(connection, with_expressions)
+    return Part(
+        relations={
+            oid: RelationRows(
+                relation=row,
+                columns=columns.get(oid, ()),
+                keys=keys.get(oid, ()),
+                foreign_keys=foreign_keys.get(oid, ()),
+                indexes=indexes.get(oid, ()),
+                expressions=expressions.get(oid, ()),
+            )
+            for oid, row in relations.items()
+        },
+        types=types,
+        postponed=postponed,
+    )
+
+
+def _by_relation(rows: Iterable[Row]) -> Mapping[int, Sequence[Row]]:
+    grouped: dict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        grouped[row["relation"]].append(row)
+    return dict(grouped)
+
+
+async def _expressions(
+    connection: asyncpg.Connection, oids: Collection[int]
+) -> tuple[Mapping[int, Sequence[Row]], Collection[int]]:
+    """The rows by relation, and the relations that were left out because somebody has locked them."""
+    sql = QUERIES["expressions"].sql
+    await connection.execute(QUERIES["savepoint"].sql)
+    try:
+        return _by_relation(await connection.fetch(sql, list(oids))), ()
+    except asyncpg.LockNotAvailableError:
+        await connection.execute(QUERIES["rollback_to_savepoint"].sql)
+        locked = {row["oid"] for row in await connection.fetch(QUERIES["locked"].sql)}
+        rows = await connection.fetch(sql, [oid for oid in oids if oid not in locked])
+        return _by_relation(rows), locked.intersection(oids)

@@ -1,0 +1,146 @@
+"""Rows as they leave: JSON by orjson over the driver's raw values; SQLite's json_object changes floats.
+
+How values leave, by column family: integers beyond 2^53 as strings, infinite floats as "Infinity" and "-Infinity",
+blobs as base64, everything of a NUMERIC column as a string, 0 and 1 of a BOOLEAN column as false and true, a text of a
+JSON column as the JSON that it is. A number is a number in every column. What else a column's family does not expect
+(SQLite lets any column hold anything), and what could be taken for another value, leaves tagged: see `tagged`.
+
+A row's way is found once for each combination of storage classes; rare values (infinite, beyond 2^53, tagged) are seen
+in what orjson made, and the row is then made again, value by value.
+"""
+
+import math
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+import orjson
+
+from schema_mcp.dialects.base import MAX_EXACT_INTEGER, Row
+from schema_mcp.dialects.sqlite.tagged import MARK, TAGS, Undecodable, float_text, tagged
+from schema_mcp.dialects.sqlite.types import Affinity, affinity
+from schema_mcp.schema.types import SqlType, TypeKind
+
+_MARK = MARK.encode()
+#: Families whose values are texts as they are.
+_TEXTUAL = frozenset({TypeKind.TEXT, TypeKind.DATE, TypeKind.TIME, TypeKind.TIMESTAMP, TypeKind.OTHER})
+_AFFINITIES_OF_NUMBERS = frozenset({Affinity.INTEGER, Affinity.REAL, Affinity.NUMERIC})
+#: Combinations of storage classes that one statement remembers.
+_MAX_WAYS = 1000
+
+_Converter: TypeAlias = Callable[[Any], Any]
+#: The members that are not left to orjson, and whether there are floats among the values.
+_Way: TypeAlias = tuple[list[tuple[str, _Converter]], bool]
+
+
+def row_writer(labels: Sequence[str], types: Sequence[SqlType]) -> Callable[[tuple[Any, ...]], Row]:
+    """A function from a raw row (the labelled columns, then the keys) to a `Row`."""
+    width = len(labels)
+    columns = list(zip(labels, types, strict=True))
+    ways: dict[tuple[type, ...], _Way] = {}
+
+    def way(classes: tuple[type, ...]) -> _Way:
+        found = [(label, _converter(type_, class_)) for (label, type_), class_ in zip(columns, classes, strict=False)]
+        if len(ways) >= _MAX_WAYS:
+            ways.clear()
+        made = [(label, convert) for label, convert in found if convert is not None], float in classes[:width]
+        ways[classes] = made
+        return made
+
+    def write(values: tuple[Any, ...]) -> Row:
+        classes = tuple(map(type, values))
+        converters, floats = ways.get(classes) or way(classes)
+        members = dict(zip(labels, values, strict=False))
+        for label, convert in converters:
+            members[label] = convert(members[label])
+        try:
+            text = orjson.dumps(members, _base64, orjson.OPT_STRICT_INTEGER)
+        except TypeError:
+            text = exactly(values)
+        else:
+            # orjson writes null for an infinite float without a word.
+            if _MARK in text or (floats and b"null" in text and math.inf in map(_magnitude, values)):
+                text = exactly(values)
+        return Row(text, values[width:])
+
+    def exactly(values: tuple[Any, ...]) -> bytes:
+        return orjson.dumps(
+            {label: _form(type_, value) for (label, type_), value in zip(columns, values, strict=False)}
+        )
+
+    return write
+
+
+def _converter(type_: SqlType, class_: type) -> _Converter | None:
+    """What makes the JSON form of a value of that class, rare values aside; None where orjson does."""
+    kind = type_.kind
+    if class_ is str and kind not in _TEXTUAL:
+        return partial(_form, type_) if kind is TypeKind.JSON else tagged
+    if class_ is bytes and kind is not TypeKind.BYTES:
+        return tagged
+    if class_ is int and kind is TypeKind.BOOLEAN:
+        return _boolean
+    if class_ is int and kind is TypeKind.NUMERIC:
+        return str
+    return float_text if class_ is float and kind is TypeKind.NUMERIC else None
+
+
+def _form(type_: SqlType, value: Any) -> Any:
+    """The JSON form of any value, for orjson."""
+    kind = type_.kind
+    match value:
+        case None | Undecodable():
+            return value
+        case str():
+            if kind is TypeKind.JSON:
+                return _embedded_json(value)
+            return value if kind in _TEXTUAL and not value.startswith(TAGS) else tagged(value)
+        case bytes():
+            return _base64(value) if kind is TypeKind.BYTES else tagged(value)
+        case float():
+            if kind is TypeKind.NUMERIC or (kind is TypeKind.FLOAT and math.isinf(value)):
+                return float_text(value)
+            return tagged(value) if math.isinf(value) else value
+    if kind is TypeKind.NUMERIC:
+        return str(value)
+    if abs(value) <= MAX_EXACT_INTEGER:
+        return _boolean(value) if kind is TypeKind.BOOLEAN else value
+    return _big_integer(type_, value)
+
+
+def _big_integer(type_: SqlType, value: int) -> Any:
+    """As a string, where that is no text; in a JSON column as the JSON that it is."""
+    if type_.kind is TypeKind.JSON:
+        return orjson.Fragment(str(value))
+    digits_are_a_number = type_.kind in _TEXTUAL and affinity(type_) in _AFFINITIES_OF_NUMBERS
+    if digits_are_a_number or type_.kind in (TypeKind.INTEGER, TypeKind.FLOAT):
+        return str(value)
+    return tagged(value)
+
+
+def _boolean(value: int) -> bool | int:
+    return value == 1 if value in (0, 1) else value
+
+
+def _embedded_json(text: str) -> Any:
+    """The JSON text itself. Its line breaks, white space all of them, would break line framing (RFC 8259 section 2).
+
+    Tagged: what is no JSON or not readable everywhere (`1e400`, half a surrogate pair); `null`, which would be taken
+    for the null of SQL; a string that looks like a tagged one.
+    """
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return tagged(text)
+    if value is None or (type(value) is str and value.startswith(TAGS)):
+        return tagged(text)
+    return orjson.Fragment(text.replace("\r", " ").replace("\n", " "))
+
+
+def _base64(value: bytes) -> str:
+    return b64encode(value).decode()
+
+
+def _magnitude(value: Any) -> float:
+    return abs(value) if type(value) is float else 0.0
