@@ -9,6 +9,8 @@ domains, enums, composites, ranges and arrays of them. It fails with the names o
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -74,16 +76,26 @@ def draw(name: str, generator: Generator) -> tuple[str, ...]:
 _drawn: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
 
 
-@pytest.fixture(scope="module", params=SERVERS)
-def typed(request: pytest.FixtureRequest, servers: Callable[[str], Server]) -> Iterator[Place]:
-    """A database with types of every form and the extensions that this server has."""
-    server = servers(request.param)
-    name = f"test_{uuid.uuid4().hex}"
-    place = Place("postgresql", server.create_database(name), lambda sql: server.execute(sql, name))
-    there = set(place.execute("SELECT name FROM pg_available_extensions").split())
-    place.execute("".join(f"CREATE EXTENSION {each} CASCADE;" for each in EXTENSIONS if each in there) + MADE)
-    yield place
-    server.drop_database(name)
+@pytest.fixture(scope="module")
+def places(servers: Callable[[str], Server]) -> Iterator[Callable[[str], Place]]:
+    """A database with types of every form and the extensions that its server has, by the server's name."""
+    with ExitStack() as stack:
+
+        @cache
+        def open_place(server_name: str) -> Place:
+            server, name = servers(server_name), f"test_{uuid.uuid4().hex}"
+            place = Place("postgresql", server.create_database(name), lambda sql: server.execute(sql, name))
+            stack.callback(server.drop_database, name)
+            there = set(place.execute("SELECT name FROM pg_available_extensions").split())
+            place.execute("".join(f"CREATE EXTENSION {each} CASCADE;" for each in EXTENSIONS if each in there) + MADE)
+            return place
+
+        yield open_place
+
+
+@pytest.fixture(params=SERVERS)
+def typed(request: pytest.FixtureRequest, places: Callable[[str], Place]) -> Place:
+    return places(request.param)
 
 
 @pytest.fixture
@@ -233,7 +245,7 @@ async def not_found(
         except asyncpg.UndefinedFunctionError:
             continue
         ids = [row["id"] for row in answered if row["id"] in equal]
-        for index in {*ids[:3], *ids[-2:]}:
+        for index in {*ids[:2], *ids[-1:]}:
             found = await peer.call(f"query_{table}", {"columns": ["id"], "where": {name: answered[index][name]}})
             if {"id": index} not in found.get("rows", ()):
                 missing.append(f"{columns.told(name, index)} as {answered[index][name]!r}: {found}")
