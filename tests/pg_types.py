@@ -16,7 +16,6 @@ from tests.made_literals import arrays_of, composite_of, multirange_of, range_of
 
 TYPES = """
 SELECT t.oid, t.typname AS name, t.typtype::text AS form, format_type(t.oid, -1) AS native, t.typbasetype AS base,
-    t.typtypmod AS modifier,
     t.typdelim::text AS delimiter, coalesce(e.oid, 0::oid) AS item, coalesce(r.rngsubtype, 0::oid) AS subtype,
     coalesce(m.rngtypid, 0::oid) AS range, coalesce(c.relkind::text, '') AS relation,
     (SELECT array_agg(l.enumlabel::text ORDER BY l.enumsortorder) FROM pg_enum l WHERE l.enumtypid = t.oid) AS labels,
@@ -120,8 +119,6 @@ class Types:
             "boolean": ("bool",),
             "object": ("json", "jsonb"),
         }
-        if row["name"] == "varchar" and self.rows[oid]["modifier"] > 0:
-            return {"type": "string", "maxLength": self.rows[oid]["modifier"] - 4}
         found = [form for form, those in names.items() if row["form"] == "b" and row["name"] in those]
         return {"type": found[0] if found else "string"}
 

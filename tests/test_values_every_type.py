@@ -9,6 +9,8 @@ domains, enums, composites, ranges and arrays of them. It fails with the names o
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -74,16 +76,26 @@ def draw(name: str, generator: Generator) -> tuple[str, ...]:
 _drawn: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
 
 
-@pytest.fixture(scope="module", params=SERVERS)
-def typed(request: pytest.FixtureRequest, servers: Callable[[str], Server]) -> Iterator[Place]:
-    """A database with types of every form and the extensions that this server has."""
-    server = servers(request.param)
-    name = f"test_{uuid.uuid4().hex}"
-    place = Place("postgresql", server.create_database(name), lambda sql: server.execute(sql, name))
-    there = set(place.execute("SELECT name FROM pg_available_extensions").split())
-    place.execute("".join(f"CREATE EXTENSION {each} CASCADE;" for each in EXTENSIONS if each in there) + MADE)
-    yield place
-    server.drop_database(name)
+@pytest.fixture(scope="module")
+def places(servers: Callable[[str], Server]) -> Iterator[Callable[[str], Place]]:
+    """A database with types of every form and the extensions that its server has, by the server's name."""
+    with ExitStack() as stack:
+
+        @cache
+        def open_place(server_name: str) -> Place:
+            server, name = servers(server_name), f"test_{uuid.uuid4().hex}"
+            place = Place("postgresql", server.create_database(name), lambda sql: server.execute(sql, name))
+            stack.callback(server.drop_database, name)
+            there = set(place.execute("SELECT name FROM pg_available_extensions").split())
+            place.execute("".join(f"CREATE EXTENSION {each} CASCADE;" for each in EXTENSIONS if each in there) + MADE)
+            return place
+
+        yield open_place
+
+
+@pytest.fixture(params=SERVERS)
+def typed(request: pytest.FixtureRequest, places: Callable[[str], Place]) -> Place:
+    return places(request.param)
 
 
 @pytest.fixture
@@ -233,7 +245,7 @@ async def not_found(
         except asyncpg.UndefinedFunctionError:
             continue
         ids = [row["id"] for row in answered if row["id"] in equal]
-        for index in {*ids[:3], *ids[-2:]}:
+        for index in {*ids[:2], *ids[-1:]}:
             found = await peer.call(f"query_{table}", {"columns": ["id"], "where": {name: answered[index][name]}})
             if {"id": index} not in found.get("rows", ()):
                 missing.append(f"{columns.told(name, index)} as {answered[index][name]!r}: {found}")
@@ -259,10 +271,6 @@ async def test_there_are_values_for_every_type(connection: asyncpg.Connection) -
     assert unknown == []
 
 
-#: What a domain's checks may add.
-BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "enum"}
-
-
 async def test_the_advertised_form_of_every_type_is_the_plainest_and_takes_its_values(
     typed: Place, connection: asyncpg.Connection
 ) -> None:
@@ -276,8 +284,7 @@ async def test_the_advertised_form_of_every_type_is_the_plainest_and_takes_its_v
     wrong = []
     for name, oid in columns.oids.items():
         advertised = {key: value for key, value in properties[name].items() if key != "description"}
-        from_checks = BOUNDS - types.advertised(oid).keys() if types.rows[oid]["form"] == "d" else set()
-        if {key: value for key, value in advertised.items() if key not in from_checks} != types.advertised(oid):
+        if without_checks(advertised, types, oid) != types.advertised(oid):
             wrong.append(f"{types.rows[oid]['native']}: {advertised}")
         forms = [types.form(oid, literal) for literal in columns.literals[name]]
         taken = [jsonschema.Draft202012Validator(advertised).is_valid(form) for form in forms]
@@ -289,6 +296,16 @@ async def test_the_advertised_form_of_every_type_is_the_plainest_and_takes_its_v
         if not any(taken):
             wrong.append(f"{types.rows[oid]['native']}: {advertised} takes none of {forms}")
     assert wrong == []
+
+
+def without_checks(advertised: dict[str, Any], types: Types, oid: int) -> dict[str, Any]:
+    """Without what the checks of a domain add to the form of its type."""
+    row = types.rows[oid]
+    if row["item"]:
+        return {**advertised, "items": without_checks(advertised["items"], types, row["item"])}
+    if row["form"] != "d" or types.base(oid)["form"] == "e":
+        return advertised
+    return {name: value for name, value in advertised.items() if name in ("type", "items")}
 
 
 def is_wider(advertised: dict[str, Any], form: Any) -> bool:

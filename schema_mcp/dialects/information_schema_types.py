@@ -94,7 +94,9 @@ class Types:
             base = self._type(domain, (schema, name, "DOMAIN", domain["dtd_identifier"]))
             return self._domain(base, schema, name)
         spelled = row["data_type"]
-        if spelled == "ARRAY" and name not in _NO_ARRAYS and (element := self._elements.get(place)):
+        # PostgreSQL's `domains` has `integer[]` where `columns` has ARRAY.
+        is_array = spelled == "ARRAY" or spelled.endswith("[]")
+        if is_array and name not in _NO_ARRAYS and (element := self._elements.get(place)):
             return self._array(element)
         if spelled == "USER-DEFINED":
             return SqlType(kind=TypeKind.OTHER, native=_shown(schema, name), cast=_quoted(schema, name))

@@ -14,7 +14,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from schema_mcp.dialects.base import Dialect, DriverValue, Value
-from schema_mcp.dialects.changes import refuse_change
+from schema_mcp.dialects.modifiers import refuse_change
 from schema_mcp.errors import ErrorCode, InvalidArgument
 from schema_mcp.schema.types import SqlType, TypeKind
 from schema_mcp.tools.naming import near

@@ -41,7 +41,7 @@ def names_of_lookups(table: Table | None, state: str, message: str) -> tuple[str
 
     An operator that is not there has no quotation marks in its message, and the table itself has its own name there.
     """
-    if table is None or state not in _NOT_THERE or '"' not in message:
+    if table is None or table.hides_columns or state not in _NOT_THERE or '"' not in message:
         return ()
     own = (table.name.name, table.name.schema, *(column.name for column in table.columns))
     if any(f'"{name}"' in message for name in own) or f'"{table.name}"' in message:

@@ -19,8 +19,8 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import UserDefinedType
 
 from schema_mcp.dialects.base import MAX_EXACT_INTEGER, Value
-from schema_mcp.dialects.changes import refuse_change
 from schema_mcp.dialects.documents import text_of
+from schema_mcp.dialects.modifiers import refuse_change
 from schema_mcp.dialects.postgresql import arrays
 from schema_mcp.dialects.postgresql.intervals import whole_interval, whole_money
 from schema_mcp.dialects.postgresql.rows import JSON_NULL
