@@ -66,12 +66,25 @@ def torn(journal: Journal, record: Record, stale_s: float) -> list[str]:
         possible = list(journal.between(seen.asked - stale_s, seen.answered))
         equal = [number for number in possible if journal.entries[number].shown == seen.shown]
         if not equal:
-            findings.append(f"{record.client}: no state of {possible} is the list {dict(seen.shown)}")
+            findings.append(f"{record.client}: {_nearest(journal, possible, seen.shown)}")
         elif equal[-1] < latest:
             findings.append(f"{record.client}: a list of state {equal[-1]} after one of state {latest}")
         else:
             latest = next(number for number in equal if number >= latest)
     return findings
+
+
+def _nearest(journal: Journal, possible: Sequence[int], given: Shown) -> str:
+    """What of a list is in no state, told by how it differs from the ones that are nearest to it."""
+
+    def others(number: int) -> dict[str, object]:
+        state = journal.entries[number].shown
+        names = sorted({*state, *given})
+        return {name: (given.get(name), state.get(name)) for name in names if given.get(name) != state.get(name)}
+
+    near = sorted(possible, key=lambda number: len(others(number)))[:2]
+    told = "; ".join(f"{number} by (list, state) {others(number)}" for number in sorted(near))
+    return f"no state of {possible[:1]} to {possible[-1:]} is the list; it differs from {told}"
 
 
 def unconverged(journal: Journal, record: Record) -> list[str]:

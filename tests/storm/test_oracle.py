@@ -37,11 +37,14 @@ def test_a_list_is_that_of_one_instant_not_long_ago() -> None:
 @pytest.mark.parametrize(
     ("spoilt", "words"),
     [
-        (lists(GROWING, (2.5, 1)), "no state of [2]"),
-        (lists(GROWING, (0.5, 1)), "no state of [0]"),
+        (lists(GROWING, (2.5, 1)), "no state of [2] to [2] is the list; it differs from 2 by"),
+        (lists(GROWING, (0.5, 1)), "no state of [0] to [0]"),
         (lists(GROWING, (3.0, 3), (3.1, 2)), "after one of state 3"),
-        (Record("client", [Seen(3.05, 3.15, {"t": A.shown})]), "no state of [2, 3]"),
-        (Record("client", [Seen(2.5, 2.6, {"t": WIDE.shown, "u": B.shown})]), "no state of [2]"),
+        (Record("client", [Seen(3.05, 3.15, {"t": A.shown})]), "no state of [2] to [3]"),
+        (
+            Record("client", [Seen(2.5, 2.6, {"t": WIDE.shown, "u": B.shown})]),
+            "no state of [2] to [2] is the list; it differs from 2 by",
+        ),
     ],
 )
 def test_a_list_that_never_was_or_no_more_is_found(spoilt: Record, words: str) -> None:

@@ -198,7 +198,6 @@ async def _merged(
     counted = previous.row_estimates if previous is not None else {}
     estimates = {name: counted[name] for name in tables if name in counted}
     postponed: dict[int, TableName] = {}
-    fresh = {name for oid, name in (before or {}).items() if oid not in names}
     done = 0
     for part in parts:
         for oid, rows in part.relations.items():
@@ -206,7 +205,6 @@ async def _merged(
             if done % _TABLES_AT_A_TIME == 0:
                 await asyncio.sleep(0)
             name = TableName(source=source, schema=rows.relation["schema"], name=rows.relation["name"])
-            fresh.add(name)
             if is_gone(rows):
                 continue
             #: Not another one's that had this name.
@@ -228,7 +226,8 @@ async def _merged(
         gate=context.gate,
         schema=_schema(source, context.default_schema, tables, previous),
         postponed=frozenset(postponed.values()),
-        fresh=frozenset(fresh) if found.relations is not None else None,
+        # By oid: one that was dropped in mid-read has no row here, and no name in the next reading.
+        fresh=frozenset(found.relations) if found.relations is not None else None,
         row_estimates=estimates,
         mark=Mark(
             context=context.binds,
