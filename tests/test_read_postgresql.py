@@ -301,13 +301,20 @@ async def test_a_domain_is_its_base_type_with_its_own_rules(live: Live) -> None:
     """)
 
     short = SqlType(
-        kind=TypeKind.TEXT, native="public.short", cast="character varying", length=5, domain="public.short"
+        kind=TypeKind.TEXT,
+        native="public.short",
+        cast="character varying",
+        length=5,
+        domain="public.short",
+        base_native="character varying(5)",
     )
     shorter = replace(short, native="public.shorter", domain="public.shorter", checks=("(length((VALUE)::text) < 3)",))
     assert await columns(live, "t") == {
         "a": Column(name="a", position=1, type=shorter, nullable=False, default="'none'::character varying"),
         "b": Column(name="b", position=2, type=shorter, nullable=False, default="'x'::character varying"),
-        "c": column("c", 3, replace(array(TEXT, "public.names", "text[]"), domain="public.names")),
+        "c": column(
+            "c", 3, replace(array(TEXT, "public.names", "text[]"), domain="public.names", base_native="text[]")
+        ),
         "d": column("d", 4, array(short, "public.short[]", "public.short[]")),
         "e": column(
             "e",
@@ -319,6 +326,7 @@ async def test_a_domain_is_its_base_type_with_its_own_rules(live: Live) -> None:
                 precision=5,
                 scale=scale,
                 domain="public.amount",
+                base_native=f"numeric(5,{scale})",
             ),
         ),
         "f": Column(

@@ -23,7 +23,11 @@ NUMERIC = (
     .filter(lambda text: len(text) < 200)
 )
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.decimals(-(10**6), 10**6, places=4).map(float) | TEXT,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.decimals(-(10**6), 10**6, places=4).map(float)
+    | TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=12,
 )

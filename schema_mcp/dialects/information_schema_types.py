@@ -104,7 +104,8 @@ class Types:
 
     def _domain(self, base: SqlType, schema: str, name: str) -> SqlType:
         shown = _shown(schema, name)
-        return replace(base, native=shown, domain=shown, checks=(*base.checks, *self._checks.get((schema, name), ())))
+        checks = (*base.checks, *self._checks.get((schema, name), ()))
+        return replace(base, native=shown, domain=shown, base_native=base.modified, checks=checks)
 
     def _array(self, element: Row) -> SqlType:
         """Of elements only the type's name is known, no length."""

@@ -6,15 +6,15 @@ text may hold and Python's readers do not (`1e400`, half a surrogate pair).
 
 import json
 
+from schema_mcp.dialects.documents import members as split
+
 #: A value is not cut to fewer characters.
 LEAST_CHARACTERS = 20
-
-_DECODER = json.JSONDecoder()
 
 
 def cut(row: bytes, max_bytes: int) -> tuple[bytes, tuple[str, ...]]:
     """The JSON object within `max_bytes`, as far as that goes, and the names of members that became shorter strings."""
-    members = _members(row.decode())
+    members = split(row.decode())
     excess = len(row) - max_bytes
     shortened: list[str] = []
     for name in sorted(members, key=lambda name: -len(members[name].encode())):
@@ -35,17 +35,3 @@ def _shortened(value: str, room: int) -> str:
     while len(written := json.dumps(text)) > room and len(text) > LEAST_CHARACTERS:
         text = text[: max(LEAST_CHARACTERS, len(text) * max(room, 0) // len(written) - 1)]
     return written
-
-
-def _members(row: str) -> dict[str, str]:
-    """The members of a JSON object, their values as they are written."""
-    members: dict[str, str] = {}
-    at = 1
-    while (quote := row.find('"', at)) != -1:
-        name, at = _DECODER.raw_decode(row, quote)
-        while row[at] in " :":
-            at += 1
-        start = at
-        _, at = _DECODER.raw_decode(row, start)
-        members[name] = row[start:at]
-    return members

@@ -48,8 +48,15 @@ class SqlType:
     domain: str | None = None
     #: Conditions of the domain and of those it is over, as the database prints them; VALUE stands for the value.
     checks: tuple[str, ...] = ()
+    #: The base type with its modifier, where `native` is the domain's name.
+    base_native: str = ""
     #: True where the database enforces the type; False for SQLite columns outside STRICT tables, which hold anything.
     enforced: bool = True
+
+    @property
+    def modified(self) -> str:
+        """The type with the modifier that the database enforces, whatever domain is in front of it."""
+        return self.base_native or self.native
 
     def __post_init__(self) -> None:
         if (self.kind is TypeKind.ARRAY) != (self.item is not None):

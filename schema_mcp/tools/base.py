@@ -97,7 +97,8 @@ class StatementPlan:
 
     `limit`: rows to answer with (one more is asked for, so that `truncated` is exact); None for all that come back.
     `answer` makes the JSON object of the answer from the result.
-    `identity`: the `Table.identity` that the plan holds for and no other; empty: whichever table has the name.
+    `identity`: the `Table.identity` that the plan holds for and no other; empty: whichever table has the name. A write,
+    and a reading that `continues` a page, is held to it; another reading only if its answer can be continued.
     """
 
     source: str
@@ -111,6 +112,7 @@ class StatementPlan:
     #: The answer without a result, given the reason; None: the failure is the answer.
     otherwise: Callable[[str], bytes] | None = None
     identity: str = ""
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,9 @@ OPERATORS = (*COMPARISONS, *SETS, *NULLS, *PATTERNS)
 MAX_SET_VALUES = 10_000
 
 _FILTER_MEMBERS = ("column", "op", "value", "values")
-_WITHOUT_ORDER = frozenset({TypeKind.BOOLEAN})
+_WITHOUT_ORDER = frozenset({TypeKind.BOOLEAN, TypeKind.JSON})
+#: The one JSON type that a database compares by value and not by spelling.
+_COMPARABLE_JSON = "jsonb"
 _WITH_PATTERNS = frozenset({TypeKind.TEXT, TypeKind.ENUM, TypeKind.OTHER})
 
 
@@ -56,7 +58,7 @@ class Conditions:
 def operators_of(column: Column) -> tuple[str, ...]:
     """The operators that fit the column's type family."""
     kind = column.type.kind
-    if kind is TypeKind.JSON:
+    if kind is TypeKind.JSON and column.type.cast != _COMPARABLE_JSON:
         return NULLS
     if kind in _WITHOUT_ORDER:
         return ("eq", "ne", "in", "not_in", *NULLS)

@@ -9,16 +9,20 @@ import base64
 import binascii
 import math
 import re
+import struct
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from schema_mcp.dialects.base import Dialect, DriverValue, Value
+from schema_mcp.dialects.changes import refuse_change
 from schema_mcp.errors import ErrorCode, InvalidArgument
 from schema_mcp.schema.types import SqlType, TypeKind
 from schema_mcp.tools.naming import near
 
 #: Decimal digits that a binary double keeps whatever the number (IEEE 754 binary64).
 EXACT_FLOAT_DIGITS = 15
+#: Binary digits of a single-precision number (IEEE 754 binary32).
+_REAL_BITS = 24
 
 #: Operators whose value is a string, whatever the column's type.
 _PATTERNS = ("like", "ilike", "starts_with", "contains")
@@ -28,9 +32,6 @@ _SHOWN = 60
 
 _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,1000}\s*\Z")
 _DECIMAL = re.compile(r"\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,6})?\s*\Z")
-#: How many digits of a second a type keeps, as SQL spells it (`timestamp(3)`), and those of a value.
-_SECOND_DIGITS = re.compile(r"\(([0-6])\)")
-_FRACTION = re.compile(r"\.([0-9]+)")
 _SPECIAL = {"nan": "NaN", "infinity": "Infinity", "-infinity": "-Infinity", "inf": "Infinity", "-inf": "-Infinity"}
 
 _TAKES = {
@@ -67,7 +68,7 @@ def bind(dialect: Dialect, type_: SqlType, given: Any, place: str, operator: str
             return dialect.encode(type_, given, operator or "eq")
         if operator is None:
             exact = _exact(type_, given)
-            _refuse_change(type_, exact)
+            refuse_change(type_, exact)
             return dialect.encode(type_, exact)
         if operator in _PATTERNS:
             if not isinstance(given, str):
@@ -123,7 +124,7 @@ def _exact(type_: SqlType, given: Any) -> Value:
         case TypeKind.NUMERIC:
             return _numeric(given)
         case TypeKind.FLOAT:
-            return _float(given)
+            return _float(type_, given)
         case TypeKind.BOOLEAN:
             return _boolean(given)
         case TypeKind.JSON if not isinstance(given, float) or math.isfinite(given):
@@ -195,7 +196,7 @@ def _numeric(given: Any) -> Decimal:
     raise _Unfit
 
 
-def _float(given: Any) -> float:
+def _float(type_: SqlType, given: Any) -> float:
     """The nearest double, as everywhere; an integer is refused where that is another integer."""
     if isinstance(given, str) and (special := _SPECIAL.get(given.strip().lower())):
         return float(special)
@@ -210,13 +211,24 @@ def _float(given: Any) -> float:
         number = float(exact)
     except OverflowError:
         number = math.inf
-    if not math.isfinite(number):
+    if not math.isfinite(number) or (number == 0 and exact != 0):
         raise _Unfit("it is beyond the range of a double")
-    integral = isinstance(exact, int) or (isinstance(exact, Decimal) and exact == exact.to_integral_value())
+    integral = isinstance(exact, int) or exact == int(exact)
     # JavaScript writes 2**60 as 1152921504606847000, the shortest digits that mean this double: no digit is lost.
     if integral and exact not in (number, Decimal(repr(number))):
         raise _Unfit(f"a double would round it to {number!r}")
+    if integral and type_.precision == _REAL_BITS and not _is_real(number):
+        raise _Unfit("a real has six to nine digits, and would round it")
     return number
+
+
+def _is_real(number: float) -> bool:
+    """Whether an integral number is one of `real`, or the shortest digits that mean one; beyond its range: yes."""
+    try:
+        (nearest,) = struct.unpack("<f", struct.pack("<f", number))
+    except OverflowError:
+        return True  # the database says so itself
+    return number == nearest or any(number == float(f"{nearest:.{digits}g}") for digits in range(6, 10))
 
 
 def _bytes(given: str) -> bytes:
@@ -228,28 +240,6 @@ def _bytes(given: str) -> bytes:
     if base64.b64encode(data).decode() != given:
         raise _Unfit
     return data
-
-
-def _refuse_change(type_: SqlType, value: Value) -> None:
-    """A database that enforces a type's modifier rounds to it, or cuts spaces, without a word."""
-    if not type_.enforced:
-        return
-    match value:
-        case list() if type_.item is not None:
-            for element in value:
-                _refuse_change(type_ if isinstance(element, list) else type_.item, element)
-        case Decimal() if type_.scale is not None and value.is_finite():
-            _, digits, exponent = value.as_tuple()
-            zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
-            if any(digits) and int(exponent) + zeros < -type_.scale:
-                raise _Unfit(f"it would be rounded to {type_.scale} digits after the point; round it first")
-        case str() if type_.kind in (TypeKind.TIME, TypeKind.TIMESTAMP):
-            kept, fraction = _SECOND_DIGITS.search(type_.native), _FRACTION.search(value)
-            if kept and fraction and fraction[1][int(kept[1]) :].strip("0"):
-                raise _Unfit(f"it would be rounded to {kept[1]} digits of a second; round it first")
-        case str() if type_.kind is TypeKind.TEXT and type_.length is not None and type_.cast != "bpchar":
-            if value[type_.length :].strip(" ") == "" and len(value) > type_.length:  # other text is refused
-                raise _Unfit(f"the spaces at its end would be cut to {type_.length} characters")
 
 
 def _boolean(given: Any) -> bool:
@@ -268,12 +258,12 @@ def _array(type_: SqlType, given: Any) -> Value:
     if not isinstance(given, list):
         raise _Unfit
     assert type_.item is not None
-    nested = type_.item.kind is not TypeKind.JSON
+    dimensions = type_.item.kind not in (TypeKind.JSON, TypeKind.ARRAY)  # else a list inside is an element
     values: list[Value] = []
     for element in given:
         if element is None:
             values.append(None)
-        elif nested and isinstance(element, list):
+        elif dimensions and isinstance(element, list):
             if not element:
                 raise _Unfit("an array inside an array must not be empty")
             values.append(_array(type_, element))

@@ -8,10 +8,11 @@ constraint that the caller does not see, nor what a trigger says. An address, a 
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import asyncpg
 
+from schema_mcp.dialects.postgresql.suspects import names_of_lookups, suspects
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, StaleSchema, StatementRefused, Unavailable
 from schema_mcp.schema.model import Table
 
@@ -23,6 +24,8 @@ _MAX_CHARACTERS = 500
 
 _UNAVAILABLE_CLASSES = ("08", "28", "53", "57P", "3D")
 _STALE = frozenset({"42P01", "42703", "42704", "42804", "3F000"})
+#: "cannot accept a value of type pg_node_tree": types that the server alone makes values of.
+_NO_INPUT = "0A000"
 _TIMEOUTS = {"25P03": "the transaction was idle for too long", "25P04": "the transaction took too long"}
 
 _UNAVAILABLE_HINTS = {
@@ -108,13 +111,15 @@ def _postgres(error: asyncpg.PostgresError, table: Table | None) -> CallError:
     state, message = str(error.sqlstate or ""), reason(error)
     if table is not None and table.hides_columns and _may_tell(error, state):
         message = f"table {table.name.name!r} refused the statement"
+    elif names := names_of_lookups(table, state, message):
+        return _of_columns(names, message, "Give the name of something that is there.", state)
     stale = isinstance(error, asyncpg.InvalidCachedStatementError) or state in _STALE
     if (stale or _is_cache_lookup(state, message)) and table is not None:
         return _stale(table, state or None, message)
     if _is_violation(state):
         return _violation(error, state, table)
-    if state.startswith("22"):
-        return _refused(ErrorCode.INVALID_VALUE, message, "Give a value that the column's type can hold.", state)
+    if state.startswith("22") or state == _NO_INPUT:
+        return _invalid_value(error, message, state, table)
     match state:
         case "42501":
             hint = "The role may not do this, or row-level security forbids this row; list_tables says what is allowed."
@@ -177,6 +182,23 @@ def _is_hidden(error: asyncpg.PostgresError, table: Table) -> bool:
 
 def _refused(code: ErrorCode, message: str, hint: str, state: str) -> StatementRefused:
     return StatementRefused(code, message, hint, sqlstate=state)
+
+
+def _invalid_value(error: asyncpg.PostgresError, message: str, state: str, table: Table | None) -> CallError:
+    hint = "Give a value that the column's type can hold."
+    names = suspects(table, state, message, str(error.detail or "")) if table is not None else ()
+    if names:
+        return _of_columns(names, message, hint, state)
+    code = ErrorCode.DATABASE_ERROR if state == _NO_INPUT else ErrorCode.INVALID_VALUE
+    return _refused(code, message, hint, state)
+
+
+def _of_columns(names: Sequence[str], message: str, hint: str, state: str) -> CallError:
+    shown = ", ".join(f"'{name}'" for name in names)
+    where = f"column {shown}" if len(names) == 1 else f"one of the columns {shown}"
+    return StatementRefused(
+        ErrorCode.INVALID_VALUE, f"{where}: {message}", hint, sqlstate=state, details={"columns": list(names)}
+    )
 
 
 def _is_cache_lookup(state: str, message: str) -> bool:

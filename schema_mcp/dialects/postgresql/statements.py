@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from schema_mcp.dialects.base import Connection, Row, Statement
-from schema_mcp.dialects.postgresql.values import NativeType, parameter
+from schema_mcp.dialects.postgresql.rows import finished
+from schema_mcp.dialects.postgresql.values import NativeType, parameter, read
 from schema_mcp.schema.model import Column
 from schema_mcp.schema.types import SqlType, TypeKind
 
@@ -56,7 +57,7 @@ def insert(target: sa.TableClause, columns: Sequence[Column]) -> sa.Insert:
         .table_valued(*[sa.column(name, sa.Text()) for name in names], with_ordinality="n", name="given")
         .render_derived()
     )
-    values = [sa.cast(rows.c[name], NativeType(column.type.cast)) for name, column in zip(names, columns, strict=True)]
+    values = [read(rows.c[name], column.type) for name, column in zip(names, columns, strict=True)]
     return sa.insert(target).from_select([column.name for column in columns], sa.select(*values).order_by(rows.c.n))
 
 
@@ -72,24 +73,16 @@ async def fetch(connection: Connection, statement: Statement, max_rows: int) -> 
         return
     if max_rows <= BATCH_ROWS:
         records = await connection.fetch(statement.sql, *statement.values)
-        yield [_row(record, statement) for record in records]
+        yield finished(records, statement)
         return
     async with nullcontext() if connection.is_in_transaction() else connection.transaction(readonly=True):
         cursor = await connection.cursor(statement.sql, *statement.values)
         while records := await cursor.fetch(BATCH_ROWS):
-            yield [_row(record, statement) for record in records]
-
-
-def _row(record: Any, statement: Statement) -> Row:
-    if not statement.labels:
-        return Row(b"{}", tuple(record))
-    text: str = record[0]
-    if "\n" in text or "\r" in text:
-        # A json column keeps its line breaks; inside a JSON text they are white space only (RFC 8259 section 2).
-        text = text.replace("\r", " ").replace("\n", " ")
-    return Row(text.encode(), tuple(record)[1:])
+            yield finished(records, statement)
 
 
 def _array(type_: SqlType, name: str) -> sa.ColumnElement[Any]:
-    texts = sa.bindparam(name, type_=ARRAY(sa.Text()))
+    texts: sa.ColumnElement[Any] = sa.bindparam(name, type_=ARRAY(sa.Text()))
+    if type_.cast == "regclass":
+        texts = sa.cast(texts, sa.Text())  # read as an array's text, it takes what it writes; see `values.read`
     return sa.cast(texts, NativeType(f"{type_.cast}[]"))

@@ -5,6 +5,7 @@ and reads words such as `now` (manual 8.5.1). What it writes itself is always ta
 """
 
 import re
+from collections.abc import Mapping
 
 from schema_mcp.schema.types import SqlType, TypeKind
 
@@ -18,6 +19,22 @@ _FORMS = {
 }
 _PATTERNS = {kind: re.compile(form, re.IGNORECASE | re.ASCII) for kind, form in _FORMS.items()}
 _INFINITE = ("infinity", "-infinity")
+
+_DATES = SqlType(kind=TypeKind.DATE, native="date", cast="date")
+_TIMESTAMPS = SqlType(kind=TypeKind.TIMESTAMP, native="timestamp", cast="timestamp without time zone")
+_MOMENTS = SqlType(kind=TypeKind.TIMESTAMP, native="timestamptz", cast="timestamp with time zone")
+#: What the bounds of a range of dates or times are, by the range's name.
+RANGES_OF_TIMES: Mapping[str, SqlType] = {
+    "daterange": _DATES,
+    "datemultirange": _DATES,
+    "tsrange": _TIMESTAMPS,
+    "tsmultirange": _TIMESTAMPS,
+    "tstzrange": _MOMENTS,
+    "tstzmultirange": _MOMENTS,
+}
+#: Both bounds of each range (manual 8.17.5), in double quotes or bare.
+_BOUND = r"""\s*((?:"(?:[^"\\]|\\.|"")*"|\\.|[^"\\,()\[\]])*)"""
+_RANGE = re.compile(rf"[\[(]{_BOUND},{_BOUND}[\])]", re.DOTALL)
 
 
 def whole_time(type_: SqlType, text: str) -> str:
@@ -38,4 +55,19 @@ def whole_time(type_: SqlType, text: str) -> str:
         raise ValueError("the column has no time zone, and the offset would be dropped; convert it and leave it out")
     if (parts["fraction"] or "")[6:].strip("0"):
         raise ValueError("PostgreSQL keeps six digits of a second, and would round it")
+    return text
+
+
+def whole_range(name: str, text: str) -> str:
+    """`text` itself, if the bounds of all ranges in it are held whole.
+
+    Raises: ValueError, with the reason.
+    """
+    for bounds in _RANGE.findall(text):
+        for bound in bounds:
+            if bare := re.sub(r'["\\]', "", bound).strip():
+                try:
+                    whole_time(RANGES_OF_TIMES[name], bare)
+                except ValueError as refused:
+                    raise ValueError(str(refused) or f"its bound {bare!r} is not written in ISO 8601") from None
     return text

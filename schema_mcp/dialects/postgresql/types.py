@@ -89,7 +89,7 @@ class Types:
         if row["form"] == "d":
             base = self._type(row["base"], row["modifier"], row["base_native"])
             checks = (*base.checks, *(check for check in row["checks"] or () if check is not None))
-            return replace(base, native=native, domain=row["name"], checks=checks)
+            return replace(base, native=native, domain=row["name"], base_native=base.modified, checks=checks)
         if row["item"]:
             # The modifier of an array is its elements', and format_type puts the brackets last.
             item = self._type(row["item"], modifier, native.removesuffix("[]"))

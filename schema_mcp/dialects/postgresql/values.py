@@ -8,6 +8,7 @@ Out: `row_to_json` over exact expressions: what a JSON number cannot hold leaves
 import json
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -18,11 +19,18 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import UserDefinedType
 
 from schema_mcp.dialects.base import MAX_EXACT_INTEGER, Value
-from schema_mcp.dialects.postgresql.times import whole_time
+from schema_mcp.dialects.changes import refuse_change
+from schema_mcp.dialects.documents import text_of
+from schema_mcp.dialects.postgresql import arrays
+from schema_mcp.dialects.postgresql.intervals import whole_interval, whole_money
+from schema_mcp.dialects.postgresql.rows import JSON_NULL
+from schema_mcp.dialects.postgresql.times import RANGES_OF_TIMES, whole_range, whole_time
 from schema_mcp.schema.types import SqlType, TypeKind
 
 #: Types that keep only so many bytes of a text that is cast to them (manual 8.3, table 8.5).
 _CUT_BY_CAST = {'"char"': 1, "name": 63}
+#: A numeric as text.
+_DECIMAL = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,6})?")
 #: How a "char" beyond ASCII is written.
 _OCTAL = re.compile(r"\\[0-3][0-7]{2}")
 
@@ -64,26 +72,11 @@ def _compile_row_object(element: RowObject, compiler: SQLCompiler, **options: An
     return f"CAST((SELECT row_to_json(row_.*) FROM (SELECT {members}) AS row_) AS TEXT)"  # noqa: S608 - compiled parts
 
 
-class Base64Array(FunctionElement[Any]):
-    """The JSON array of base64 texts of a one-dimensional bytea[]."""
-
-    inherit_cache = False
-    type = sa.Text()
-
-
-@compiles(Base64Array)
-def _compile_base64_array(element: Base64Array, compiler: SQLCompiler, **options: Any) -> str:
-    options.pop("add_to_result_map", None)
-    array = compiler.process(element.clauses.clauses[0], **options)
-    elements = "json_agg(translate(encode(e_, 'base64'), E'\\n', '') ORDER BY n_)"
-    rows = f"unnest({array}) WITH ORDINALITY AS u_(e_, n_)"
-    return f"(SELECT coalesce({elements}, '[]') FROM {rows})"  # noqa: S608 - compiled parts
-
-
 def encode(type_: SqlType, value: Value) -> str:
     """The text that PostgreSQL reads `value` from.
 
-    Raises: ValueError for text that PostgreSQL cannot hold (NUL) or that is no Unicode text (lone surrogates).
+    Raises: ValueError for text that PostgreSQL cannot hold (NUL), that is no Unicode text (lone surrogates), or that
+    it would take for something else than what it says.
     """
     match type_.kind:
         case TypeKind.BOOLEAN:
@@ -91,9 +84,10 @@ def encode(type_: SqlType, value: Value) -> str:
         case TypeKind.BYTES:
             return "\\x" + bytes(value).hex()
         case TypeKind.JSON:
-            return checked_text(json_text(value))
+            document = text_of(value)
+            return checked_text(json_text(value) if document is None else document)
         case TypeKind.ARRAY:
-            return checked_text(value) if isinstance(value, str) else _array_literal(type_, value)
+            return _array_text(type_, checked_text(value)) if isinstance(value, str) else _array_literal(type_, value)
         case TypeKind.NUMERIC | TypeKind.INTEGER:
             return str(value)
         case TypeKind.FLOAT:
@@ -127,7 +121,13 @@ def checked_text(text: str) -> str:
 
 
 def _unchanged(type_: SqlType, text: str) -> str:
-    """`text` itself. Raises: ValueError if a cast to the type would cut it without an error."""
+    """`text` itself. Raises: ValueError if PostgreSQL would cut or round it without an error."""
+    if type_.cast == "money":
+        return whole_money(text)
+    if type_.cast == "interval":
+        return whole_interval(type_, text)
+    if type_.cast in RANGES_OF_TIMES:
+        return whole_range(type_.cast, text)
     max_bytes = _CUT_BY_CAST.get(type_.cast)
     if max_bytes is not None and len(text.encode()) > max_bytes and not (max_bytes == 1 and _OCTAL.fullmatch(text)):
         raise ValueError(f"the type holds at most {max_bytes} byte{'s' if max_bytes > 1 else ''}")
@@ -136,11 +136,18 @@ def _unchanged(type_: SqlType, text: str) -> str:
 
 def parameter(type_: SqlType, name: str) -> sa.ColumnElement[Any]:
     """The bound text `name`, cast to the base type."""
-    return sa.cast(sa.bindparam(name, type_=sa.Text()), NativeType(type_.cast))
+    return read(sa.bindparam(name, type_=sa.Text()), type_)
+
+
+def read(text: sa.ColumnElement[Any], type_: SqlType) -> sa.ColumnElement[Any]:
+    """What the base type reads in a text. Regclass takes less by a cast than it writes: neither `-` nor a number."""
+    if type_.cast == "regclass":
+        return sa.func.pg_catalog.regclassin(sa.func.pg_catalog.textout(text))
+    return sa.cast(text, NativeType(type_.cast))
 
 
 def exact(column: sa.ColumnElement[Any], type_: SqlType) -> sa.ColumnElement[Any]:
-    """An expression that `row_to_json` turns into a JSON value which loses nothing of the column's value."""
+    """An expression that `row_to_json`, and then `rows.finished`, turn into JSON that loses nothing of the value."""
     match type_.kind:
         case TypeKind.INTEGER if type_.precision == 64:
             big = sa.or_(column > _LIMIT, column < -_LIMIT)
@@ -155,6 +162,10 @@ def exact(column: sa.ColumnElement[Any], type_: SqlType) -> sa.ColumnElement[Any
         case TypeKind.BYTES:
             encoded = sa.func.encode(column, sa.literal_column("'base64'"))
             return sa.func.translate(encoded, sa.literal_column("E'\\n'"), sa.literal_column("''"))
+        case TypeKind.JSON:
+            is_null = sa.func.jsonb_typeof(column) if type_.cast == "jsonb" else sa.func.json_typeof(column)
+            null = sa.cast(sa.literal_column(f"'{JSON_NULL}'"), NativeType("json"))
+            return sa.case((is_null == sa.literal_column("'null'"), null), else_=sa.func.to_json(column))
         case TypeKind.ARRAY:
             assert type_.item is not None
             return _exact_array(column, type_.item)
@@ -167,15 +178,18 @@ _ZERO = sa.literal_column("0", sa.Integer())
 #: Each -0 that is a whole element of a JSON array of numbers.
 _NEGATIVE_ZEROS: sa.ColumnElement[Any] = sa.literal_column(r"'(?<=[[,])-0(?=[],])'")
 _ALL: sa.ColumnElement[Any] = sa.literal_column("'g'")
+#: JSON null among the elements of a json[] or jsonb[]; SQL's is without quotation marks.
+_JSON_NULL_ELEMENT: sa.ColumnElement[Any] = sa.literal_column(r"""'[{,]"\s*null\s*"[,}]'""")
 
 
 def _exact_array(column: sa.ColumnElement[Any], item: SqlType) -> sa.ColumnElement[Any]:
-    """A JSON array, or PostgreSQL's text where a JSON array would lose the lower bounds (`[2:3]={1,2}`).
+    """A JSON array, or PostgreSQL's text where a JSON array would lose the lower bounds (`[2:3]={1,2}`), or where it
+    would be taken for another one: of documents, or of arrays, more dimensions than one; JSON null.
 
     The text of an array begins with `{` if, and only if, every dimension begins at 1 (manual 8.15.6).
     """
     text = sa.cast(column, sa.Text())
-    one_based = sa.func.left(text, sa.literal_column("1")) == sa.literal_column("'{'")
+    plain: sa.ColumnElement[bool] = sa.func.left(text, sa.literal_column("1")) == sa.literal_column("'{'")
     elements_as_text = sa.func.to_json(sa.cast(column, NativeType("text[]")))
     elements: sa.ColumnElement[Any]
     match item.kind:
@@ -188,30 +202,61 @@ def _exact_array(column: sa.ColumnElement[Any], item: SqlType) -> sa.ColumnEleme
             )
             has_zero = sa.any_(column) == _ZERO
             elements = sa.case((has_zero, sa.cast(signed, NativeType("json"))), else_=sa.func.to_json(column))
-        case TypeKind.NUMERIC | TypeKind.OTHER:
+        case TypeKind.NUMERIC | TypeKind.OTHER | TypeKind.BYTES:
             elements = elements_as_text
-        case TypeKind.BYTES:
-            one_based = sa.and_(
-                one_based,
-                sa.func.coalesce(sa.func.array_ndims(column), sa.literal_column("1")) == sa.literal_column("1"),
-            )
-            elements = Base64Array(column)
+        case TypeKind.ARRAY:
+            plain = sa.and_(plain, _is_flat(column))
+            elements = elements_as_text
+        case TypeKind.JSON:
+            plain = sa.and_(plain, _is_flat(column), sa.not_(text.regexp_match(_JSON_NULL_ELEMENT)))
+            elements = sa.func.to_json(column)
         case _:
             elements = sa.func.to_json(column)
-    return sa.case((one_based, elements), (column.is_not(None), sa.func.to_json(text)))
+    return sa.case((plain, elements), (column.is_not(None), sa.func.to_json(text)))
+
+
+def _is_flat(column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    one: sa.ColumnElement[Any] = sa.literal_column("1")
+    dimensions: sa.ColumnElement[bool] = sa.func.coalesce(sa.func.array_ndims(column), one) == one
+    return dimensions
 
 
 def _array_literal(type_: SqlType, values: Sequence[Value]) -> str:
-    """PostgreSQL's array literal (manual 8.15.2), every element quoted; nested lists are further dimensions."""
+    """PostgreSQL's array literal, every element quoted; nested lists are further dimensions, unless elements are arrays
+    or documents themselves.
+    """
     assert type_.item is not None
+    dimensions = type_.item.kind not in (TypeKind.JSON, TypeKind.ARRAY)
     parts: list[str] = []
     for value in values:
         if value is None:
             parts.append("NULL")
-        elif isinstance(value, list) and type_.item.kind is not TypeKind.JSON:
+        elif isinstance(value, list) and dimensions:
             parts.append(_array_literal(type_, value))
         else:
-            text = encode(type_.item, value).replace("\\", "\\\\").replace('"', '\\"')
-            parts.append(f'"{text}"')
-    # The only type with another delimiter (manual 8.15.2).
-    return "{" + (";" if type_.item.cast == "box" else ",").join(parts) + "}"
+            parts.append(arrays.quoted(encode(type_.item, value)))
+    return arrays.written(parts, _delimiter(type_))
+
+
+def _array_text(type_: SqlType, text: str) -> str:
+    """`text` itself. Raises: ValueError if one of its elements is one that PostgreSQL would cut or round."""
+    item = type_.item
+    assert item is not None
+    for leaf in arrays.leaves(text, _delimiter(type_)):
+        match item.kind:
+            case TypeKind.ARRAY:
+                _array_text(item, leaf)
+            case TypeKind.NUMERIC if item.scale is not None and _DECIMAL.fullmatch(leaf):
+                refuse_change(item, Decimal(leaf))
+            case TypeKind.TEXT:
+                refuse_change(item, leaf)
+            case TypeKind.DATE | TypeKind.TIME | TypeKind.TIMESTAMP:
+                refuse_change(item, whole_time(item, leaf))
+            case TypeKind.OTHER:
+                _unchanged(item, leaf)
+    return text
+
+
+def _delimiter(type_: SqlType) -> str:
+    """Box is the only type with another one (manual 8.15.2)."""
+    return ";" if type_.item is not None and type_.item.cast == "box" else ","
