@@ -114,6 +114,7 @@ def serving(
 ) -> Iterator[Peer]:
     """A server as a process of its own, connected, until the block ends. Settings: `watch__poll_interval_s=0.1`."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SCHEMA_MCP_")}
+    environment["SCHEMA_MCP_STATE__URL"] = "off"  # nothing goes into the user's data folder
     environment |= {f"SCHEMA_MCP_{name.upper()}": str(value) for name, value in settings.items()}
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(

@@ -103,6 +103,7 @@ async def witness(url: str, transport: str, era: str, log: Path) -> AsyncIterato
         "SCHEMA_MCP_WATCH__POLL_INTERVAL_S": "0.05",
         "SCHEMA_MCP_LIMITS__STATEMENT_TIMEOUT_S": "0.3",
         "SCHEMA_MCP_LIMITS__LOCK_TIMEOUT_S": "0.2",
+        "SCHEMA_MCP_STATE__URL": str(log.with_suffix(".sqlite")),
     }
     words: list[str] = []
 

@@ -146,13 +146,14 @@ class Keeper:
                 await self._confirm(self._history)
 
     async def _open(self, history: History) -> None:
-        if not self.opened.is_set() and await self._is_new():
-            # Nothing to load, and making the tables takes a moment that the first answers have use for.
-            await self._looked()
+        if not self.opened.is_set():
+            # The first answers have more use for these moments than the history.
+            await self._looked(LOAD_AFTER_S)
+            if await self._is_new():
+                await self._looked()  # nothing to load, and making the tables takes longer
         await self._store.open()
         self._hooks.share_secret(await history.secret("cursor"))
         if not self._given:
-            await self._looked(LOAD_AFTER_S)
             if self._hooks.reached():
                 await self._looked()  # loading would only slow the reading down
             await self._hooks.give(await history.load(schema=self._last is None))
