@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -59,7 +59,7 @@ _SETTINGS = {
 }
 
 _ACCESS = """\
-host all postgres 127.0.0.1/32 trust
+host all,replication postgres 127.0.0.1/32 trust
 host all all 127.0.0.1/32 scram-sha-256
 """
 
@@ -166,11 +166,20 @@ class PostgresServer(Server):
 
         Raises: RuntimeError when the wheel is missing, or the server does not start within `LIMIT_S`.
         """
+        return cls._started(version, lambda server: server._initialise())
+
+    @classmethod
+    def standby(cls, primary: "PostgresServer") -> "PostgresServer":
+        """A running copy of another server of ours, which replays what that commits. Whoever starts it closes it."""
+        return cls._started(primary.version, lambda server: server._copy(primary))
+
+    @classmethod
+    def _started(cls, version: int, prepare: Callable[["PostgresServer"], None]) -> "PostgresServer":
         # Not in pytest's directory, which only its owner may enter.
         root = Path(tempfile.mkdtemp(prefix=f"schema-mcp-pg{version}-", dir="/tmp" if _is_root() else None))
         server = cls(version, root.resolve())
         try:
-            server._initialise()
+            prepare(server)
             deadline = time.monotonic() + LIMIT_S
             while True:
                 # Below the ports that outgoing connections get. From there, a client that connects while the server
@@ -182,10 +191,25 @@ class PostgresServer(Server):
             server.close()
             raise
 
-    def _initialise(self) -> None:
+    def _copy(self, primary: "PostgresServer") -> None:
+        self._prepare_directory()
+        source = f"host=127.0.0.1 port={primary.port} user=postgres"
+        result = subprocess.run(
+            [self._bin / "pg_basebackup", "-D", self._data, "-d", source, "-R", "-c", "fast", "--no-sync"],
+            capture_output=True,
+            timeout=LIMIT_S,
+            **_unprivileged(self.directory),
+        )
+        if result.returncode != 0:
+            raise RuntimeError(f"pg_basebackup failed: {result.stderr.decode(errors='replace')}")
+
+    def _prepare_directory(self) -> None:
         if _is_root():
             shutil.chown(self.directory, "nobody")
         self._bin = _reachable_binaries(self.version, self.directory)
+
+    def _initialise(self) -> None:
+        self._prepare_directory()
         # macOS before version 15 has no C.UTF-8.
         ctype = "C.UTF-8" if sys.platform == "linux" else "UTF-8"
         arguments = f"-U postgres -A trust --no-sync -E UTF8 --locale=C --lc-ctype={ctype}".split()

@@ -1,7 +1,9 @@
 """Names: legal, stable and told apart whatever tables and columns are called; and each works in every tool."""
 
+import random
 import re
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -61,6 +63,7 @@ HOSTILE += [
     "1a",
     "a_",
     "a_deadbeef",
+    "a_deadbeefcafe",
 ]
 HOSTILE += [
     "tab\there",
@@ -77,7 +80,7 @@ HOSTILE += ["row_", "given", "n", "c0", "f0", "k0", "row_limit", "u_", "e_", "sc
 
 NAMES = st.one_of(
     st.sampled_from(HOSTILE),
-    st.from_regex(r"[ab_A1]{1,5}(_[0-9a-f]{8})?", fullmatch=True),
+    st.from_regex(r"[ab_A1]{1,5}(_[0-9a-f]{8}([0-9a-f]{4})?)?", fullmatch=True),
     st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=63),
 )
 SCHEMAS = st.sampled_from(["public", "a", "a_", "A", "rows", "public.a", '"', "Größe", "x" * 63])
@@ -92,7 +95,7 @@ RELATIONS = st.lists(st.builds(relation, SCHEMAS, NAMES), unique=True, max_size=
 
 @settings(max_examples=150, deadline=None, database=None)
 @given(RELATIONS)
-@example([relation("a", "deadbeef"), relation("public", "a__deadbeef")])
+@example([relation("a", "deadbeefcafe"), relation("public", "a__deadbeefcafe")])
 @example([relation(schema, name) for schema in ("public", "a") for name in HOSTILE])
 def test_slugs_are_legal_told_apart_and_a_matter_of_the_relation_alone(tables: list[TableName]) -> None:
     found = slugs(tables, "public")
@@ -101,8 +104,30 @@ def test_slugs_are_legal_told_apart_and_a_matter_of_the_relation_alone(tables: l
         assert re.fullmatch("[A-Za-z0-9_]{1,40}", text)
         assert text != "rows"
         assert text == slug(name, "public")
-        hashed = re.fullmatch(r".+_[0-9a-f]{8}", text)
+        hashed = re.fullmatch(r".+_[0-9a-f]{12}", text)
         assert hashed or text in (name.name, f"{name.schema}__{name.name}")
+
+
+@settings(max_examples=100, deadline=None, database=None)
+@given(RELATIONS, st.randoms(use_true_random=False))
+def test_slugs_stay_whatever_comes_and_goes_and_in_any_order(tables: list[TableName], dice: random.Random) -> None:
+    found = slugs(tables, "public")
+    kept = [name for name in tables if dice.random() < 0.5]
+    dice.shuffle(kept)
+    assert slugs(kept, "public") == {name: found[name] for name in kept}
+
+
+def test_two_names_with_one_hash_get_longer_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No such pair is known."""
+    monkeypatch.setattr(
+        "schema_mcp.tools.naming._hash", lambda text, digits: f"{len(text) if digits > 12 else 0:0{digits}}"
+    )
+    rivals = [relation("public", "a b"), relation("public", "a  b"), relation("public", "c d")]
+    assert list(slugs(rivals, "public").values()) == [
+        "a_b_" + "0" * 18 + "10",
+        "a_b_" + "0" * 18 + "11",
+        "c_d_" + "0" * 12,
+    ]
 
 
 def test_plain_names_stand_for_themselves() -> None:
@@ -110,13 +135,13 @@ def test_plain_names_stand_for_themselves() -> None:
         assert slug(relation("public", name), "public") == name
         if len(name) < 30:
             assert slug(relation("sales", name), "public") == f"sales__{name}"
-    assert slug(relation("public", "rows"), "public") == "rows_b8ecc0ac"
+    assert slug(relation("public", "rows"), "public") == "rows_b8ecc0acef0e"
     assert slug(relation("sales", "rows"), "public") == "sales__rows"
-    assert slug(relation("public", "Größe (cm)"), "public") == "Gr_e_cm_fde123a6"
-    assert slug(relation("public", "表"), "public") == "t_9d816cd3"
+    assert slug(relation("public", "Größe (cm)"), "public") == "Gr_e_cm_fde123a6ec70"
+    assert slug(relation("public", "表"), "public") == "t_9d816cd33715"
     # What a hashed name may look like is no plain name, with a schema or without.
-    assert slug(relation("public", "t_deadbeef"), "public") != "t_deadbeef"
-    assert slug(relation("a", "deadbeef"), "public") != "a__deadbeef"
+    assert slug(relation("public", "t_deadbeefcafe"), "public") != "t_deadbeefcafe"
+    assert slug(relation("a", "deadbeefcafe"), "public") != "a__deadbeefcafe"
 
 
 @settings(max_examples=150, deadline=None, database=None)

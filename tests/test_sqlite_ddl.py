@@ -79,3 +79,11 @@ def test_definitions_are_read_from_their_text(sql: str, expected: tuple[Any, ...
 )
 def test_the_text_of_an_index_tells_expressions_and_condition(sql: str, expected: object) -> None:
     assert ddl.read_index(sql) == expected
+
+
+def test_the_collation_of_a_column_is_read_from_its_own_definition() -> None:
+    said = ddl.read_table(
+        'CREATE TABLE t (A TEXT COLLATE nocase, b TEXT CHECK (b COLLATE NOCASE > 1), "c d" COLLATE /* by */ "RTRIM",'
+        " e DEFAULT 'x' collate rtrim COLLATE [NoCase] NOT NULL, collate_f, UNIQUE (b COLLATE NOCASE))"
+    )
+    assert said.collations == {"a": "NOCASE", "c d": "RTRIM", "e": "NOCASE"}

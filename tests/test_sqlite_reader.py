@@ -25,6 +25,7 @@ from schema_mcp.schema.model import (
     TableName,
 )
 from schema_mcp.schema.select import Selection
+from tests.peers import inside
 from tests.sqlite import DIALECT, delete, execute, opened
 
 READS = frozenset({Privilege.SELECT})
@@ -232,6 +233,25 @@ async def test_columns_added_later_keep_the_comments_of_the_others(path: Path) -
         column("c", 3, "TEXT", default="'x, -- y'"),
     )
     assert tables["t"].checks == (Check(name=None, expression="c <> '('"),)
+
+
+async def test_text_in_another_encoding_hides_only_what_it_names(path: Path) -> None:
+    execute(
+        path, "CREATE TABLE fine (a TEXT CHECK (a > '~1') -- gr~n\n); CREATE TABLE [t~] (a); CREATE TABLE u (a, [b~])"
+    )
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        for column in ("sql", "name", "tbl_name"):
+            latin = f"CAST(replace(CAST({column} AS BLOB), '~', x'fc') AS TEXT)"
+            connection.execute(f"UPDATE sqlite_schema SET {column} = {latin}")
+        connection.commit()
+    tables = await tables_of(path, "")
+    assert {name: (table.columns[0].comment, table.checks) for name, table in tables.items()} == {
+        "fine": ("gr\ufffdn", (Check(name=None, expression="a > '\ufffd1'"),))
+    }
+    async with inside(str(path)) as program:
+        answer = await program.peer.call("insert_fine", {"rows": [{"a": None}]})
+        assert answer["inserted"] == 1
 
 
 async def test_only_selected_relations_are_read(path: Path) -> None:

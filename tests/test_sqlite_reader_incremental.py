@@ -3,6 +3,7 @@
 import sqlite3
 import uuid
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from schema_mcp.dialects.base import Reading
 from schema_mcp.schema.model import Schema, TableName
 from schema_mcp.schema.select import Selection
+from tests.peers import inside
 from tests.sqlite import DIALECT, execute, opened
 
 ALL = Selection()
@@ -80,6 +82,26 @@ async def test_only_what_a_change_touches_is_made_anew(path: Path, change: str, 
 async def test_a_schema_that_did_not_change_is_the_same_object(path: Path) -> None:
     first, second = await read_twice(path, SHOP, "VACUUM")
     assert first.schema is second.schema
+
+
+async def test_a_vacuum_opens_the_gate_and_changes_no_tool(path: Path) -> None:
+    execute(path, SHOP)
+    async with inside(str(path)) as program:
+        execute(path, "VACUUM")
+        assert (await program.peer.call("refresh_schema"))["changed"] == []
+        kinds = [type(observation).__name__ for observation in program.observed]
+    assert (kinds.count("CatalogReplaced"), program.peer.told.empty()) == (1, True)
+
+
+async def test_reading_everything_again_keeps_equal_tables(path: Path) -> None:
+    execute(path, SHOP)
+    async with opened(path) as connection:
+        first = await DIALECT.read(connection, "shop", ALL, None)
+        again = await DIALECT.read(connection, "shop", ALL, replace(first, mark=None))
+        assert again.schema is first.schema
+        execute(path, "ALTER TABLE apart ADD COLUMN b")
+        third = await DIALECT.read(connection, "shop", ALL, replace(again, mark=None))
+        assert same_objects(first.schema, third.schema) == EVERYTHING - {"apart"}
 
 
 async def test_keys_to_a_table_that_is_not_there_yet_are_found_once_it_is(path: Path) -> None:

@@ -173,3 +173,24 @@ def takes(declared: str, value: Any) -> bool:
         bind(DIALECT, sql_type(declared, strict=False), value, "it")
         return True
     return False
+
+
+async def test_what_a_view_or_a_virtual_table_has_stored_is_never_guessed(shared_sqlite: Place) -> None:
+    """SQLite's RETURNING knows no key that was given and no value that was changed there."""
+    for statement in (
+        "CREATE VIRTUAL TABLE boxes USING rtree (id, low, high)",
+        "CREATE TABLE loud (id integer PRIMARY KEY, word text)",
+        "CREATE VIEW soft AS SELECT * FROM loud",
+        "CREATE TRIGGER soften INSTEAD OF INSERT ON soft BEGIN INSERT INTO loud (word) VALUES (upper(new.word)); END",
+    ):
+        shared_sqlite.execute(statement)
+    async with inside(shared_sqlite.url) as program:
+        for table, row, stored in (
+            ("boxes", {"low": 0.5, "high": 1.5}, {"id": 1, "low": 0.5, "high": 1.5}),
+            ("soft", {"word": "a"}, {"id": 1, "word": "A"}),
+        ):
+            refused = await program.peer.error(f"insert_{table}", {"rows": [row], "returning": ["id"]})
+            assert (refused["code"], "not what it stored" in refused["message"]) == ("invalid_argument", True)
+            answer = await program.peer.call(f"insert_{table}", {"rows": [row]})
+            assert (answer["inserted"], answer["rows"]) == (1, [])
+            assert await program.peer.rows(f"query_{table}") == [stored]

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 
 from schema_mcp.errors import CallError
-from schema_mcp.schema.model import Column, Schema, Table, TableName
+from schema_mcp.schema.model import Column, Schema, Table, TableKind, TableName
 from schema_mcp.schema.select import Selection
 from schema_mcp.schema.types import SqlType
 
@@ -118,6 +118,8 @@ class Dialect(Protocol):
     nulls_first: bool
     #: A list can be bound as one parameter, so that a statement's text does not grow with the number of values.
     binds_lists: bool
+    #: Kinds of relation of which `RETURNING` tells what was sent, not what was stored.
+    returns_what_was_sent: frozenset[TableKind]
     #: How strings begin that stand for a value which JSON, or the column's type, has no other form for: such a string
     #: goes to `encode` as it is.
     tags: tuple[str, ...]

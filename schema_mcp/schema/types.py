@@ -46,10 +46,10 @@ class SqlType:
     item: "SqlType | None" = None
     #: Name of the domain the column is declared with.
     domain: str | None = None
-    #: The base type with its modifier, where `native` is the domain's name.
-    base_native: str = ""
     #: Conditions of the domain and of those it is over, as the database prints them; VALUE stands for the value.
     checks: tuple[str, ...] = ()
+    #: The base type with its modifier, where `native` is the domain's name.
+    base_native: str = ""
     #: True where the database enforces the type; False for SQLite columns outside STRICT tables, which hold anything.
     enforced: bool = True
 

@@ -70,6 +70,8 @@ class _Source:
     failures: int = 0
     try_again_at: float = 0.0
     error: str | None = None
+    #: The last look failed because the schema did not stand still.
+    unsettled: bool = False
     pace: Pace = field(default_factory=Pace)
     full_refresh_at: float = 0.0
 
@@ -179,7 +181,8 @@ class Watcher:
         forced, looks = len(self._forced), len(self._looks)
         found: list[_Found] = []
         for source in self._sources.values():
-            if forced or time.monotonic() >= source.try_again_at:
+            # A call that asks is worth another try where nothing is wrong but that the schema did not stand still.
+            if forced or (looks and source.unsettled) or time.monotonic() >= source.try_again_at:
                 news = await self._look_at(source, force=bool(forced), asked=bool(looks))
                 if news is not None:
                     found.append(news)
@@ -279,7 +282,8 @@ class Watcher:
         first, longest = self._poll_interval_s, max(MAX_LONG_WAIT_S, self._poll_interval_s)
         if passes:
             first, longest = min(self._poll_interval_s, FIRST_SHORT_WAIT_S), MAX_SHORT_WAIT_S
-        if isinstance(error, _Unsettled):
+        source.unsettled = isinstance(error, _Unsettled)
+        if source.unsettled:
             longest = first  # nothing is wrong: whoever changes the schema will pause, and that moment is to be caught
         wait_s = min(first * 2.0 ** min(source.failures - 1, 20), longest)
         wait_s *= random.uniform(0.8, 1.0)

@@ -9,7 +9,7 @@ import asyncio
 import random
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -20,6 +20,8 @@ from tests.storm.journal import Journal, Table
 
 #: The transactions of a storm on PostgreSQL are put in order by this advisory lock, which they hold while they commit.
 ORDER_LOCK = 7_117
+#: How long the storm goes on without a lull.
+GUST_S = 1.0
 JSON_TYPES = {"integer": "integer", "text": "string", "boolean": "boolean"}
 
 
@@ -245,15 +247,28 @@ class SqliteSession:
 
 
 async def storm(
-    sessions: Sequence[Session], journal: Journal, *, seconds: float, statements_per_s: float, seed: int
+    sessions: Sequence[Session],
+    journal: Journal,
+    lull: Callable[[], Awaitable[None]],
+    *,
+    seconds: float,
+    statements_per_s: float,
+    seed: int,
 ) -> Mapping[str, Sequence[str]]:
-    """Lets them loose; the notes of all tables that were dropped, by origin."""
+    """Lets them loose; the notes of all tables that were dropped, by origin.
+
+    In gusts: after each all wait for `lull`, because in the midst of changes each notification covers up for the one
+    before it.
+    """
     graveyard: dict[str, Sequence[str]] = {}
-    until = time.monotonic() + seconds
+    end = time.monotonic() + seconds
     workers = [Worker(number, session, journal, seed, graveyard) for number, session in enumerate(sessions)]
-    async with asyncio.TaskGroup() as group:
-        for worker in workers:
-            group.create_task(worker.run(until, statements_per_s / len(workers)))
+    while time.monotonic() < end:
+        until = min(end, time.monotonic() + GUST_S)
+        async with asyncio.TaskGroup() as group:
+            for worker in workers:
+                group.create_task(worker.run(until, statements_per_s / len(workers)))
+        await lull()
     last = Worker(99, sessions[0], journal, seed, graveyard)
     await last.commit(last.create("w99_last"))
     return graveyard

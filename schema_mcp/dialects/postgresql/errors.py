@@ -111,7 +111,7 @@ def _postgres(error: asyncpg.PostgresError, table: Table | None) -> CallError:
     state, message = str(error.sqlstate or ""), reason(error)
     if table is not None and table.hides_columns and _may_tell(error, state):
         message = f"table {table.name.name!r} refused the statement"
-    if names := names_of_lookups(table, state, message):
+    elif names := names_of_lookups(table, state, message):
         return _of_columns(names, message, "Give the name of something that is there.", state)
     stale = isinstance(error, asyncpg.InvalidCachedStatementError) or state in _STALE
     if (stale or _is_cache_lookup(state, message)) and table is not None:

@@ -53,8 +53,8 @@ SELECT tbl, idx, stat FROM main.sqlite_stat1
 -- name: unique_indexes
 -- One row a column of an index that tells all rows of a table in ?1 apart; the last one made has seq 0. `origin`: pk, u
 -- (a constraint) or c (CREATE INDEX). The column's name is null for an expression.
-SELECT r.value, i.seq, i.name, i.origin, k.seqno, k.name
+SELECT r.value, i.seq, i.name, i.origin, k.seqno, k.name, k.coll
 FROM json_each(?1) AS r
 JOIN pragma_index_list(r.value, 'main') AS i
-JOIN pragma_index_info(i.name, 'main') AS k
-WHERE i."unique" AND NOT i.partial
+JOIN pragma_index_xinfo(i.name, 'main') AS k
+WHERE i."unique" AND NOT i.partial AND k.key

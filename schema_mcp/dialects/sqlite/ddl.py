@@ -1,11 +1,11 @@
-"""What only the text of a definition holds: comments and CHECK constraints, and what makes a view take rows. Pure.
+"""What only the text of a definition holds: comments, CHECK constraints, collations, what makes a view take rows. Pure.
 
 SQLite keeps the text of CREATE statements, comments included, up to the last token; ALTER TABLE edits that text in
 place. The conventions here: `--` lines right after `CREATE TABLE name (`, or after the AS of a view, are about the
 relation; a `--` comment that follows a column's definition on the same line is about the column.
 
 The text is not parsed. It is gone through from mark to mark: a mark is a comment, something quoted, a parenthesis, a
-comma or one of the two words that matter. That is all it takes to know what is syntax, and it is fast.
+comma or one of the three words that matter. That is all it takes to know what is syntax, and it is fast.
 """
 
 import re
@@ -18,7 +18,9 @@ from schema_mcp.schema.model import Check
 _QUOTED = r"""'[^']*(?:''[^']*)*'|"[^"]*(?:""[^"]*)*"|`[^`]*(?:``[^`]*)*`|\[[^\]]*\]"""
 _COMMENT = r"--[^\n]*|/\*.*?(?:\*/|\Z)"
 _NAME = re.compile(rf"{_QUOTED}|[^\s(),'\"`\[]+")
-_MARKS = re.compile(rf"{_COMMENT}|{_QUOTED}|[(),]|(?<![\w$])(?:CHECK|CONSTRAINT)(?![\w$])", re.IGNORECASE | re.DOTALL)
+_MARKS = re.compile(
+    rf"{_COMMENT}|{_QUOTED}|[(),]|(?<![\w$])(?:CHECK|CONSTRAINT|COLLATE)(?![\w$])", re.IGNORECASE | re.DOTALL
+)
 _GAP = re.compile(rf"(?:\s|{_COMMENT})+", re.DOTALL)
 _GAP_OR_QUOTED = re.compile(rf"(?P<quoted>{_QUOTED})|(?:\s|{_COMMENT})+", re.DOTALL)
 _TO_SQUEEZE = re.compile(r"[\t\n\f\r]|  |--|/\*")
@@ -32,11 +34,19 @@ _TABLE_CONSTRAINTS = frozenset({"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOR
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """What the text of CREATE TABLE or CREATE VIEW says beyond the pragmas. `columns`: comments by folded name."""
+    """What the text of CREATE TABLE or CREATE VIEW says beyond the pragmas.
+
+    `columns`: comments by folded name. `collations`: in capitals, by folded name, of columns that name one.
+    """
 
     comment: str | None
     columns: Mapping[str, str]
     checks: tuple[Check, ...]
+    collations: Mapping[str, str] = field(default_factory=dict)
+
+    def collation(self, column: str) -> str:
+        """By which the column is compared and ordered where nothing else is said (sqlite.org/datatype3.html 7.1)."""
+        return self.collations.get(folded(column), "BINARY") if self.collations else "BINARY"
 
 
 NOTHING = Definition(comment=None, columns={}, checks=())
@@ -52,7 +62,7 @@ def folded(name: str) -> str:
 @lru_cache(maxsize=2000)
 def read_table(sql: str) -> Definition:
     """Comments and checks of a CREATE TABLE (not of CREATE VIRTUAL TABLE). Most texts are the same at every reading."""
-    if "--" not in sql and "check" not in sql.lower():
+    if "--" not in sql and "check" not in (lowered := sql.lower()) and "collate" not in lowered:
         return NOTHING
     reading = _Reading(sql)
     reading.go()
@@ -60,10 +70,15 @@ def read_table(sql: str) -> Definition:
         comment=_text(reading.about),
         columns={
             folded(name): text
-            for start, end, comments in reading.items
-            if (text := _text(comments)) and (name := reading.column_name(start, end))
+            for start, end, comments, _ in reading.items
+            if comments and (text := _text(comments)) and (name := reading.column_name(start, end))
         },
         checks=tuple(reading.checks),
+        collations={
+            folded(name): collation.upper()
+            for start, end, _, collation in reading.items
+            if collation and (name := reading.column_name(start, end))
+        },
     )
 
 
@@ -113,12 +128,14 @@ class _Reading:
 
     sql: str
     about: list[str] = field(default_factory=list)
-    #: (start, end, comments) of each.
-    items: list[tuple[int, int, list[str]]] = field(default_factory=list)
+    #: (start, end, comments, collation) of each.
+    items: list[tuple[int, int, list[str], str | None]] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     #: Where the present item begins, and the comments on its lines.
     item_start: int = 0
     comments: list[str] = field(default_factory=list)
+    #: The last that the present item names.
+    collation: str | None = None
     #: The comments of the item before: one that follows a comma is still about it. None before the first.
     comments_before: list[str] | None = None
 
@@ -146,10 +163,13 @@ class _Reading:
                     self._end_item(start)
                     self.item_start = mark.end()
                 case "c" | "C" if depth == 0:
-                    if len(text) == len("CHECK"):
-                        check_start = mark.end()
-                    else:
-                        constraint_end = mark.end()
+                    match text.upper():
+                        case "CHECK":
+                            check_start = mark.end()
+                        case "CONSTRAINT":
+                            constraint_end = mark.end()
+                        case _:
+                            self._collate(mark.end())
 
     def _comment(self, text: str, start: int, end: int) -> None:
         before_item = self._first_token(self.item_start, start) == start
@@ -164,8 +184,8 @@ class _Reading:
             owner.append(text)
 
     def _end_item(self, end: int) -> None:
-        self.items.append((self.item_start, end, self.comments))
-        self.comments_before, self.comments = self.comments, []
+        self.items.append((self.item_start, end, self.comments, self.collation))
+        self.comments_before, self.comments, self.collation = self.comments, [], None
 
     def column_name(self, start: int, end: int) -> str | None:
         """The column that the item defines; None for a table constraint."""
@@ -176,6 +196,10 @@ class _Reading:
         """Where the first token after `start` stands; `end` if there is none before it."""
         gap = _GAP.match(self.sql, start, end)
         return gap.end() if gap else start
+
+    def _collate(self, start: int) -> None:
+        name = _NAME.match(self.sql, self._first_token(start, len(self.sql)))
+        self.collation = _unquoted(name[0]) if name else None
 
     def _check(self, constraint_end: int, check_start: int, end: int) -> None:
         """`CONSTRAINT name CHECK (...)`: where more than a name stands between the words, it names something else."""

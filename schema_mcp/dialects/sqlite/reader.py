@@ -1,27 +1,30 @@
-"""Reading a SQLite schema: a handful of queries over sqlite_schema and the pragma functions, in one read transaction.
+"""Reading a SQLite schema: what `relations` finds in one read transaction, as the values of the model.
 
-The texts of sqlite_schema are read each time, because they tell what has changed: SQLite writes all that a table, its
-indexes and its triggers are into them. The pragma functions are asked only about relations whose text is another than
-at the reading before, and about all views and virtual tables once anything has changed, for they may show other tables'
-columns. What did not change stays the same objects.
+A table is made anew only where something that it depends on has changed since the reading before.
 
 Everything here is synchronous and runs in the connection's thread, building of the values included, so that the event
-loop goes on. What cannot be described, because it refers to something that is gone (a view) or because its module is
-not loaded (a virtual table), is left out. Only the database `main` is read.
+loop goes on.
 """
 
-import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 from schema_mcp.dialects.base import Gate, Reading
-from schema_mcp.dialects.queries import load
 from schema_mcp.dialects.sqlite import ddl
 from schema_mcp.dialects.sqlite.connection import DatabaseFile
+from schema_mcp.dialects.sqlite.relations import (
+    QUERIES,
+    ColumnRow,
+    IndexRow,
+    Relation,
+    Relations,
+    read_relations,
+    row_counts,
+)
 from schema_mcp.dialects.sqlite.types import sql_type
 from schema_mcp.schema.fingerprint import identity
 from schema_mcp.schema.hide import visible
@@ -41,76 +44,28 @@ from schema_mcp.schema.model import (
 from schema_mcp.schema.select import Selection
 
 MAIN = "main"
+IDENTITY = QUERIES["identity"].sql
 
-_QUERIES = load("schema_mcp.dialects.sqlite", "catalog.sql")
-IDENTITY = _QUERIES["identity"].sql
-_KINDS = {"table": TableKind.TABLE, "view": TableKind.VIEW, "virtual": TableKind.VIRTUAL}
 _DEFINITIONS: Mapping[TableKind, Callable[[str], ddl.Definition]] = {
     TableKind.TABLE: ddl.read_table,
     TableKind.VIEW: ddl.read_view,
     TableKind.VIRTUAL: lambda sql: ddl.NOTHING,
 }
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
-_HIDDEN, _GENERATED = 1, (2, 3)
+_GENERATED = (2, 3)
 _READS = frozenset({Privilege.SELECT})
 _READS_AND_TAKES_ROWS = frozenset(Privilege)
-
-#: cid, name, type, notnull, default, place in the primary key or 0, hidden.
-_ColumnRow: TypeAlias = tuple[int, str, str, int, str | None, int, int]
-#: name, unique, partial, seqno, column, descending.
-_IndexRow: TypeAlias = tuple[str, int, int, int, str | None, int]
-
-
-class _Said(NamedTuple):
-    """What sqlite_schema says of a table or view. Where it is equal twice, the relation is (but for views: see above).
-
-    `root`: the page where its rows begin, which a new name does not change (VACUUM does); 0 of a view. `indexes`:
-    (name, text) of its indexes, in the order in which they were made. `takes_rows`: a trigger lets a view.
-    """
-
-    sql: str
-    root: int
-    indexes: tuple[tuple[str, str | None], ...]
-    takes_rows: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Relation:
-    """One row of the query `relations`, its definition and the rows of the other queries about it, in order."""
-
-    name: str
-    kind: TableKind
-    without_rowid: bool
-    strict: bool
-    sql: str
-    root: int
-    takes_rows: bool
-    columns: Sequence[_ColumnRow]
-    #: id, seq, from, table, to.
-    foreign_keys: Sequence[tuple[int, int, str, str, str | None]]
-    #: seq, name, origin, seqno, column.
-    unique_indexes: Sequence[tuple[int, str, str, int, str | None]]
-    indexes: Sequence[_IndexRow]
-    #: What the indexes were made with, by their names; None of a constraint's.
-    index_texts: Mapping[str, str | None]
-
-    @property
-    def primary_key(self) -> tuple[str, ...]:
-        return tuple(row[1] for row in sorted(self.columns, key=lambda row: row[5]) if row[5])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Mark:
-    """What a reading leaves for the next one: all that was read, by the relations' names. Knows no connection."""
+    """What a reading leaves for the next one of the same file, source and selection. Knows no connection."""
 
     identity: str
     source: str
     selection: Selection
-    said: Mapping[str, _Said]
-    #: name, kind, without_rowid, strict.
-    described: Mapping[str, tuple[str, str, int, int]]
-    relations: Mapping[str, _Relation]
-    #: Those that are selected.
+    relations: Relations
+    #: Those that are selected, by their plain names.
     tables: Mapping[str, Table]
 
 
@@ -132,42 +87,46 @@ def read(
 ) -> Reading:
     """The selected relations. `identity`: the file that this connection has open, which must still be at its path.
 
-    A `previous` reading of another file, source or selection is as good as none.
+    A `previous` reading of another file, source or selection is as good as none. One without a mark only saves making
+    equal tables twice. Nothing is told to be `fresh`: what one snapshot holds was not changed in mid-read.
 
     Raises: DatabaseFileError, sqlite3.Error.
     """
     before = _before(previous, identity, source, selection)
     with _one_snapshot(connection):
         version = _schema_version(connection)
-        said = _texts(connection)
-        described = {row[0]: row for row in connection.execute(_QUERIES["relations"].sql) if row[0] in said}
-        same = before is not None and (before.said, before.described) == (said, described)
-        relations = {} if same else _relations(connection, said, described, before)
-        counts = _row_counts(connection, said)
+        relations = read_relations(connection, before.relations if before is not None else None)
+        counts = row_counts(connection, relations)
     file.require(identity)
     gate = Gate(identity, version)
-    if same and previous is not None:
-        estimates = {name: counts[name.name] for name in previous.schema.tables if name.name in counts}
-        return Reading(gate=gate, schema=previous.schema, mark=before, row_estimates=estimates)
-    tables = dict(_Builder(source=source, relations=relations, before=before).tables(selection))
-    return Reading(
-        gate=gate,
-        schema=Schema(
-            source=source,
-            dialect="sqlite",
-            default_schema=MAIN,
-            tables={table.name: table for _, table in sorted(tables.items())},
-        ),
-        row_estimates={table.name: counts[name] for name, table in tables.items() if name in counts},
-        mark=_Mark(
-            identity=identity,
-            source=source,
-            selection=selection,
-            said=said,
-            described=described,
-            relations=relations,
-            tables=tables,
-        ),
+    if before is not None and previous is not None and relations is before.relations:
+        estimates = _estimates(previous.schema.tables, counts)
+        return Reading(gate=gate, schema=previous.schema, row_estimates=estimates, fresh=frozenset(), mark=before)
+    known = previous.schema.tables if previous is not None else {}
+    builder = _Builder(source=source, relations=relations.by_name, before=before, known=known)
+    tables = dict(builder.tables(selection))
+    mark = _Mark(identity=identity, source=source, selection=selection, relations=relations, tables=tables)
+    schema = Schema(
+        source=source,
+        dialect="sqlite",
+        default_schema=MAIN,
+        tables={table.name: table for _, table in sorted(tables.items())},
+    )
+    if previous is not None and _same_objects(previous.schema, schema):
+        schema = previous.schema
+    estimates = _estimates(schema.tables, counts)
+    return Reading(gate=gate, schema=schema, row_estimates=estimates, fresh=frozenset(), mark=mark)
+
+
+def _estimates(tables: Mapping[TableName, Table], counts: Mapping[str, int]) -> dict[TableName, int]:
+    return {name: counts[name.name] for name in tables if name.name in counts}
+
+
+def _same_objects(before: Schema, after: Schema) -> bool:
+    return (
+        before.source == after.source
+        and len(before.tables) == len(after.tables)
+        and all(before.tables.get(name) is table for name, table in after.tables.items())
     )
 
 
@@ -191,107 +150,8 @@ def _one_snapshot(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _schema_version(connection: sqlite3.Connection) -> str:
-    (version,) = connection.execute(_QUERIES["schema_version"].sql).fetchone()
+    (version,) = connection.execute(QUERIES["schema_version"].sql).fetchone()
     return str(version)
-
-
-def _texts(connection: sqlite3.Connection) -> dict[str, _Said]:
-    texts: dict[str, tuple[str, int]] = {}
-    indexes: defaultdict[str, list[tuple[str, str | None]]] = defaultdict(list)
-    take_rows: set[str] = set()
-    for type_, name, of, sql, root in connection.execute(_QUERIES["definitions"].sql):
-        match type_:
-            case "table" | "view":
-                texts[name] = sql or "", root
-            case "index":
-                indexes[of].append((name, sql))
-            case "trigger" if ddl.takes_rows(sql or ""):
-                take_rows.add(ddl.folded(of))
-    return {
-        name: _Said(sql, root, tuple(indexes.get(name, ())), bool(take_rows) and ddl.folded(name) in take_rows)
-        for name, (sql, root) in texts.items()
-    }
-
-
-def _relations(
-    connection: sqlite3.Connection,
-    said: Mapping[str, _Said],
-    described: Mapping[str, tuple[str, str, int, int]],
-    before: _Mark | None,
-) -> dict[str, _Relation]:
-    """Those that can be described. One that is as it was `before` is the same object."""
-    kept = {
-        name: relation
-        for name, relation in (before.relations if before is not None else {}).items()
-        if relation.kind is TableKind.TABLE
-        and before is not None
-        and (said.get(name), described.get(name)) == (before.said[name], before.described[name])
-    }
-    asked: defaultdict[str, list[str]] = defaultdict(list)
-    for name, (_, kind, _, _) in described.items():
-        if name not in kept:
-            asked[kind].append(name)
-    columns: dict[str, list[_ColumnRow]] = {}
-    for names in asked.values():
-        columns |= _columns(connection, names)
-    foreign_keys = _asked(connection, "foreign_keys", asked["table"])
-    unique_indexes = _asked(connection, "unique_indexes", asked["table"])
-    indexes = _asked(connection, "indexes", asked["table"])
-    relations: dict[str, _Relation] = {}
-    for name, (_, kind, without_rowid, strict) in described.items():
-        if name in kept:
-            relations[name] = kept[name]
-        elif name in columns:
-            relation = _Relation(
-                name=name,
-                kind=_KINDS[kind],
-                without_rowid=bool(without_rowid),
-                strict=bool(strict),
-                sql=said[name].sql,
-                root=said[name].root,
-                takes_rows=kind != "view" or said[name].takes_rows,
-                columns=sorted(row for row in columns[name] if row[6] != _HIDDEN),
-                foreign_keys=sorted(foreign_keys.get(name, ()), key=lambda row: (-row[0], row[1])),
-                unique_indexes=sorted(unique_indexes.get(name, ()), key=lambda row: (-row[0], row[3])),
-                indexes=sorted(indexes.get(name, ()), key=lambda row: (row[0], row[3])),
-                index_texts=dict(said[name].indexes),
-            )
-            old = before.relations.get(name) if before is not None else None
-            relations[name] = old if old is not None and old == relation else relation
-    return relations
-
-
-def _row_counts(connection: sqlite3.Connection, said: Mapping[str, _Said]) -> Mapping[str, int]:
-    """What ANALYZE counted, where it was run; a partial index holds a part of the rows only."""
-    if connection.execute(_QUERIES["has_statistics"].sql).fetchone() is None:
-        return {}
-    texts = {index: text for one in said.values() for index, text in one.indexes if text}
-    counts: dict[str, int] = {}
-    for table, index, statistics in connection.execute(_QUERIES["statistics"].sql):
-        first = str(statistics).partition(" ")[0]
-        if first.isdecimal() and (index not in texts or ddl.read_index(texts[index])[1] is None):
-            counts[table] = int(first)
-    return counts
-
-
-def _columns(connection: sqlite3.Connection, names: Sequence[str]) -> dict[str, list[_ColumnRow]]:
-    """All at once; where that fails, in halves, until those that fail stand alone and are left out."""
-    try:
-        return _asked(connection, "columns", names)
-    except sqlite3.OperationalError as exc:
-        if exc.sqlite_errorcode != sqlite3.SQLITE_ERROR:
-            raise
-    middle = len(names) // 2
-    return _columns(connection, names[:middle]) | _columns(connection, names[middle:]) if middle else {}
-
-
-def _asked(connection: sqlite3.Connection, query: str, names: Sequence[str]) -> dict[str, list[Any]]:
-    """The rows of the query about these relations, by their names, which are left out of the rows."""
-    groups: defaultdict[str, list[Any]] = defaultdict(list)
-    if names:
-        for row in connection.execute(_QUERIES[query].sql, (json.dumps(names),)):
-            groups[row[0]].append(row[1:])
-    return dict(groups)
 
 
 class _Builder:
@@ -300,11 +160,19 @@ class _Builder:
     A table is made anew where its relation is another than `before`, or that of a name its foreign keys refer to.
     """
 
-    def __init__(self, *, source: str, relations: Mapping[str, _Relation], before: _Mark | None) -> None:
+    def __init__(
+        self,
+        *,
+        source: str,
+        relations: Mapping[str, Relation],
+        before: _Mark | None,
+        known: Mapping[TableName, Table],
+    ) -> None:
         self._source = source
         self._relations = relations
+        self._equal = known
         self._known = before.tables if before is not None else {}
-        self._known_relations = before.relations if before is not None else {}
+        self._known_relations = before.relations.by_name if before is not None else {}
         self._by_folded_name = {ddl.folded(name): relation for name, relation in relations.items()}
         self._changed = {
             ddl.folded(name)
@@ -326,19 +194,18 @@ class _Builder:
                 table = visible(self._table(relation), selection)
                 if not table.privileges:
                     continue
+                known = self._equal.get(table.name)
                 same = known is not None and known == table and known.identity == table.identity
                 yield name, known if same and known is not None else table
 
-    def _stands(self, relation: _Relation) -> bool:
-        return self._known_relations.get(relation.name) is relation and not any(
-            ddl.folded(target) in self._changed for _, _, _, target, _ in relation.foreign_keys
-        )
+    def _stands(self, relation: Relation) -> bool:
+        return self._known_relations.get(relation.name) is relation and relation.targets.isdisjoint(self._changed)
 
-    def _table(self, relation: _Relation) -> Table:
+    def _table(self, relation: Relation) -> Table:
         said = _DEFINITIONS[relation.kind](relation.sql)
         privileges = _READS_AND_TAKES_ROWS if relation.takes_rows else _READS
         alias = _rowid_alias(relation)
-        primary_key, uniques = relation.primary_key, _uniques(relation)
+        primary_key = relation.primary_key if _tells_rows_apart(relation, said) else ()
         return Table(
             name=self._name(relation.name),
             kind=relation.kind,
@@ -347,17 +214,17 @@ class _Builder:
                 for position, row in enumerate(relation.columns, start=1)
             ),
             primary_key=Key(name=None, columns=primary_key) if primary_key else None,
-            uniques=uniques,
+            uniques=_uniques(relation, said),
             foreign_keys=tuple(self._foreign_keys(relation)),
             checks=said.checks,
             indexes=_indexes(relation),
             comment=said.comment,
             privileges=privileges,
             row_identity=_row_identity(relation),
-            identity=identity(f"{relation.root} {relation.sql}"),
+            identity=identity(relation.identity),
         )
 
-    def _foreign_keys(self, relation: _Relation) -> Iterator[ForeignKey]:
+    def _foreign_keys(self, relation: Relation) -> Iterator[ForeignKey]:
         keys: defaultdict[int, list[tuple[str, str, str | None]]] = defaultdict(list)
         for number, _, column, target_name, target_column in relation.foreign_keys:
             keys[number].append((column, target_name, target_column))
@@ -374,7 +241,7 @@ class _Builder:
 
     def _column(
         self,
-        row: _ColumnRow,
+        row: ColumnRow,
         position: int,
         strict: bool,
         is_rowid: bool,
@@ -394,7 +261,7 @@ class _Builder:
 
 
 def _column(
-    row: _ColumnRow,
+    row: ColumnRow,
     position: int,
     strict: bool,
     is_rowid: bool,
@@ -419,7 +286,7 @@ def _column(
     )
 
 
-def _named(relation: _Relation, column: str) -> str:
+def _named(relation: Relation, column: str) -> str:
     """The column as the relation spells it."""
     names = [row[1] for row in relation.columns]
     if column in names:
@@ -427,7 +294,7 @@ def _named(relation: _Relation, column: str) -> str:
     return next((name for name in names if ddl.folded(name) == ddl.folded(column)), column)
 
 
-def _rowid_alias(relation: _Relation) -> str | None:
+def _rowid_alias(relation: Relation) -> str | None:
     """The column that is the rowid (sqlite.org/lang_createtable.html#rowid).
 
     A key that has an index of its own is none: that tells `INTEGER PRIMARY KEY DESC` and WITHOUT ROWID tables.
@@ -438,12 +305,29 @@ def _rowid_alias(relation: _Relation) -> str | None:
     return None if any(row[2] == "pk" for row in relation.unique_indexes) else keys[0][1]
 
 
-def _uniques(relation: _Relation) -> tuple[Key, ...]:
-    """In the order in which they were made. Constraints have no name that SQLite tells."""
+def _tells_rows_apart(relation: Relation, said: ddl.Definition) -> bool:
+    """Whether rows that differ in the primary key also differ to whoever compares its columns.
+
+    `PRIMARY KEY (name COLLATE BINARY)` lets in 'a' and 'A', which are the same to a column that is COLLATE NOCASE.
+    """
+    return all(
+        column is None or said.collation(column) in ("BINARY", collation.upper())
+        for _, _, origin, _, column, collation in relation.unique_indexes
+        if origin == "pk"
+    )
+
+
+def _uniques(relation: Relation, said: ddl.Definition) -> tuple[Key, ...]:
+    """In the order in which they were made. Constraints have no name that SQLite tells.
+
+    A key by another collation than its column's is one over expressions: statements that compare the column do not
+    mean it.
+    """
     indexes: defaultdict[tuple[str, str], list[str | None]] = defaultdict(list)
-    for _, name, origin, _, column in relation.unique_indexes:
+    for _, name, origin, _, column, collation in relation.unique_indexes:
         if origin != "pk":
-            indexes[name, origin].append(column)
+            plain = column is not None and said.collation(column) == collation.upper()
+            indexes[name, origin].append(column if plain else None)
     return tuple(
         Key(name=name if origin == "c" else None, columns=tuple(column for column in columns if column is not None))
         for (name, origin), columns in indexes.items()
@@ -451,9 +335,9 @@ def _uniques(relation: _Relation) -> tuple[Key, ...]:
     )
 
 
-def _indexes(relation: _Relation) -> tuple[Index, ...]:
+def _indexes(relation: Relation) -> tuple[Index, ...]:
     """By name. Only the text tells what an expression is, and which rows are in a partial index."""
-    grouped: defaultdict[str, list[_IndexRow]] = defaultdict(list)
+    grouped: defaultdict[str, list[IndexRow]] = defaultdict(list)
     for row in relation.indexes:
         grouped[row[0]].append(row)
     made = []
@@ -473,7 +357,7 @@ def _indexes(relation: _Relation) -> tuple[Index, ...]:
     return tuple(made)
 
 
-def _row_identity(relation: _Relation) -> tuple[str, ...]:
+def _row_identity(relation: Relation) -> tuple[str, ...]:
     if relation.kind is TableKind.VIEW or relation.without_rowid:
         return ()
     taken = {row[1].lower() for row in relation.columns}

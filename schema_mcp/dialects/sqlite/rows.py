@@ -12,7 +12,6 @@ in what orjson made, and the row is then made again, value by value.
 import math
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, TypeAlias
 
 import orjson
@@ -59,8 +58,9 @@ def row_writer(labels: Sequence[str], types: Sequence[SqlType]) -> Callable[[tup
         except TypeError:
             text = exactly(values)
         else:
-            # orjson writes null for an infinite float without a word.
-            if _MARK in text or (floats and b"null" in text and math.inf in map(_magnitude, values)):
+            # orjson writes null for an infinite float without a word. Most rows are ASCII, which is quickly seen.
+            infinite = floats and b"null" in text and math.inf in map(_magnitude, values)
+            if infinite or (not text.isascii() and _MARK in text):
                 text = exactly(values)
         return Row(text, values[width:])
 
@@ -76,7 +76,7 @@ def _converter(type_: SqlType, class_: type) -> _Converter | None:
     """What makes the JSON form of a value of that class, rare values aside; None where orjson does."""
     kind = type_.kind
     if class_ is str and kind not in _TEXTUAL:
-        return partial(_form, type_) if kind is TypeKind.JSON else tagged
+        return _embedded_json if kind is TypeKind.JSON else tagged
     if class_ is bytes and kind is not TypeKind.BYTES:
         return tagged
     if class_ is int and kind is TypeKind.BOOLEAN:

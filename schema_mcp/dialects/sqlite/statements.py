@@ -94,7 +94,7 @@ def _batches(connection: SqliteConnection, statement: Statement, max_rows: int) 
     try:
         for values in islice(_values(raw, cursor), max_rows or None):
             row = write(values)
-            if row.keys and any(type(key) is Undecodable for key in row.keys):
+            if statement.keys and any(type(key) is Undecodable for key in row.keys):
                 raise UnboundKey("an order column holds text that is not UTF-8, after which no page can begin")
             rows.append(row)
             size_bytes += len(row.json)

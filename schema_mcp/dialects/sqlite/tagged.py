@@ -28,6 +28,11 @@ class Undecodable(str):
 
     __slots__ = ()
 
+    @property
+    def data(self) -> bytes:
+        """The text as SQLite holds it."""
+        return base64.b64decode(self.removeprefix(UNDECODABLE))
+
 
 def decode(data: bytes) -> str:
     """Text as SQLite holds it; what is not UTF-8 as `Undecodable`. A text factory for a connection."""

@@ -164,6 +164,13 @@ def _read_returning(target: Target, given: Sequence[Any] | None) -> tuple[Column
             f"{target.table.kind} '{target.display}' answers an insert with no rows: a rule of the database takes them",
             "Leave 'returning' out, and query the rows afterwards.",
         )
+    if given and target.table.kind in target.dialect.returns_what_was_sent:
+        raise InvalidArgument(
+            ErrorCode.INVALID_ARGUMENT,
+            f"'returning' is not possible for {target.table.kind} '{target.display}': the database would tell what was "
+            "sent, not what it stored",
+            "Leave 'returning' out, and query the relation for its rows.",
+        )
     columns_named = tuple(target.column(name, "returning") for name in given)
     if len(set(columns_named)) != len(columns_named):
         raise InvalidArgument(ErrorCode.INVALID_ARGUMENT, "'returning' names a column twice", "Name each column once.")
