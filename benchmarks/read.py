@@ -16,6 +16,7 @@ from schema_mcp.schema.diff import diff
 from schema_mcp.schema.model import Schema
 from schema_mcp.schema.select import Selection
 from schema_mcp.security.policy import AccessMode, Policy
+from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.target import ToolLimits
 
 SUBJECT = "read"
@@ -53,7 +54,7 @@ def build_settings(dialect: Dialect, surface: str) -> BuildSettings:
         surface=Surface(kind=surface),
         limits=ToolLimits(),
         dialects=MappingProxyType({SOURCE: dialect}),
-        cursor_secret=b"0123456789abcdef",
+        cursor_secret=CursorSecret(b"0123456789abcdef"),
     )
 
 

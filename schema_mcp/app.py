@@ -12,10 +12,11 @@ from types import MappingProxyType
 import sqlalchemy as sa
 
 from schema_mcp.catalog.build import BuildSettings, Catalog, Surface, build
+from schema_mcp.catalog.past import past
 from schema_mcp.catalog.registry import Registry
 from schema_mcp.config.database import SAMPLE, parse_database
 from schema_mcp.config.model import Settings
-from schema_mcp.dialects.base import Dialect, SessionLimits
+from schema_mcp.dialects.base import Dialect, Reading, SessionLimits
 from schema_mcp.dialects.choose import choose_dialect
 from schema_mcp.execute.engines import Database
 from schema_mcp.execute.executor import ExecutionLimits, Executor
@@ -24,6 +25,11 @@ from schema_mcp.samples.shop import create as create_sample
 from schema_mcp.schema.select import Selection
 from schema_mcp.security.policy import AccessMode, Policy
 from schema_mcp.server.tool_service import CatalogToolService
+from schema_mcp.state.keeper import Keeper
+from schema_mcp.state.place import AUTO, NoPlace, Place, identify, locate
+from schema_mcp.state.records import Hooks, Loaded, Seen
+from schema_mcp.tools.base import ServerStatus, SourceStatus
+from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.target import ToolLimits
 from schema_mcp.watch.listen import Listener
 from schema_mcp.watch.poll import Poll
@@ -40,6 +46,7 @@ class App:
     database: Database
     registry: Registry
     watcher: Watcher
+    keeper: Keeper
     service: CatalogToolService
     #: Set after each change of the served list; whoever tells the clients clears it.
     list_changed: asyncio.Event
@@ -67,22 +74,38 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
         size=settings.pool.size,
         acquire_timeout_s=settings.pool.acquire_timeout_s,
     )
-    build_settings = _build_settings(settings, policy, dialect)
+    secret = CursorSecret(settings.server.secret.encode() if settings.server.secret else secrets.token_bytes(32))
+    build_settings = _build_settings(settings, policy, dialect, secret)
     registry = Registry(build(build_settings, {}, None))
+    selection = select(settings)
+    looked = asyncio.Event()
+    keeper = Keeper(
+        place(settings, url),
+        identify(SOURCE, url, selection, settings.watch.reader),
+        SOURCE,
+        Hooks(
+            give=lambda left: _give(watcher, left),
+            reached=lambda: watcher.reached(SOURCE),
+            share_secret=secret.share if settings.server.secret is None else lambda _: None,
+            confirmed_at=lambda: watcher.confirmed_at(SOURCE),
+            refresh=lambda: watcher.read_again(),
+        ),
+        observe,
+        looked=looked,
+        max_changes=settings.state.max_changes,
+        lock_timeout_s=settings.state.lock_timeout_s,
+    )
     watcher = Watcher(
         {SOURCE: database},
-        Selection(
-            schemas=settings.database.schemas,
-            include=settings.database.include,
-            exclude=settings.database.exclude,
-            hide_columns=settings.database.hide_columns,
-        ),
+        selection,
         registry,
         build_settings,
         observe,
         poll_interval_s=settings.watch.poll_interval_s,
         debounce_s=settings.watch.debounce_s,
         full_refresh_s=settings.watch.full_refresh_s,
+        first_look=looked,
+        on_reading=lambda reading, changed: keeper.note(_seen(reading), changed=changed),
     )
     limits = ExecutionLimits(
         statement_timeout_s=settings.limits.statement_timeout_s,
@@ -94,7 +117,9 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
         registry,
         {SOURCE: executor},
         watcher,
+        keeper,
         observe,
+        status=lambda: _status(app, settings),
         list_ttl_ms=round(settings.watch.poll_interval_s * 1000),
     )
     listens = settings.watch.listen == "auto" and dialect.name == "postgresql"
@@ -103,13 +128,18 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
         database=database,
         registry=registry,
         watcher=watcher,
+        keeper=keeper,
         service=service,
         list_changed=asyncio.Event(),
         listener=listener,
     )
     registry.subscribe(lambda before, after: _tell(app, before, after))
     poll = Poll(watcher.interval_s, watcher.tick)
-    tasks = {asyncio.create_task(watcher.run(), name="watcher")}
+    tasks = {
+        asyncio.create_task(watcher.run(), name="watcher"),
+        asyncio.create_task(keeper.run(), name="keeper"),
+        asyncio.create_task(_settle(app), name="first tables"),
+    }
     if listener is not None:
         tasks.add(asyncio.create_task(listener.run(), name="listener"))
     poll.start()
@@ -117,6 +147,7 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
         yield app
     finally:
         poll.stop()
+        await keeper.finish()
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
@@ -138,9 +169,73 @@ def _database_url(settings: Settings) -> Iterator[sa.URL]:
         yield parse_database(str(path))
 
 
+def select(settings: Settings) -> Selection:
+    """Which relations are served."""
+    database = settings.database
+    return Selection(
+        schemas=database.schemas,
+        include=database.include,
+        exclude=database.exclude,
+        hide_columns=database.hide_columns,
+    )
+
+
+def place(settings: Settings, url: sa.URL) -> Place | NoPlace:
+    """Where the history of the database at `url` is kept. Raises: ConfigurationError."""
+    if settings.database.url == SAMPLE and settings.state.url == AUTO:
+        return NoPlace(
+            reason="the sample is made anew at each start", hint="Serve a database of your own to have a history."
+        )
+    return locate(settings.state.url, url)
+
+
+async def _give(watcher: Watcher, left: Loaded) -> None:
+    """What an earlier process left, to the watcher."""
+    if left.schema is not None or left.gone:
+        schemas = {} if left.schema is None else {SOURCE: (left.schema, left.confirmed_at or 0.0)}
+        await watcher.adopt(schemas, await asyncio.to_thread(past, left.gone, left.default_schema))
+
+
+async def _settle(app: App) -> None:
+    """Says when it is known whether there are tables."""
+    await app.keeper.opened.wait()
+    await app.watcher.first_look.wait()
+    app.service.ready.set()
+
+
+def _seen(reading: Reading) -> Seen:
+    gate = reading.gate
+    return Seen(schema=reading.schema, era=gate.era, order=gate.order, taken_at=round(gate.taken_at, 6))
+
+
+def _status(app: App, settings: Settings) -> ServerStatus:
+    catalog, watcher = app.registry.current, app.watcher
+    source = SourceStatus(
+        source=SOURCE,
+        product=app.database.dialect.name,
+        tables=len(catalog.targets),
+        confirmed=watcher.confirmed(SOURCE),
+        confirmed_at=watcher.confirmed_at(SOURCE),
+        error=watcher.errors.get(SOURCE),
+        listening=app.listener is not None and app.listener.listening.is_set(),
+        interval_s=watcher.interval_s,
+        pool_size=settings.pool.size,
+        pool_in_use=app.database.in_use,
+    )
+    return ServerStatus(
+        generation=catalog.generation,
+        sources=(source,),
+        history=app.keeper.status,
+        listed_tools=len(catalog.listed),
+        listed_bytes=sum(len(json) for json in catalog.listed_json),
+    )
+
+
 def _tell(app: App, before: Catalog, after: Catalog) -> None:
-    """The first reading is no change for those who wait for it; later ones are if a byte of the list differs."""
-    waited_for = not app.watcher.first_look.is_set() and not app.service.listed
+    """The first tables are no change for those who wait for them; later ones are if a byte of the list differs."""
+    if after.schemas:
+        app.service.ready.set()
+    waited_for = not app.service.listed and (not app.watcher.first_look.is_set() or bool(after.unconfirmed))
     if before.listed_json != after.listed_json and not waited_for:
         app.list_changed.set()
 
@@ -154,8 +249,7 @@ def _session_limits(settings: Settings, policy: Policy) -> SessionLimits:
     )
 
 
-def _build_settings(settings: Settings, policy: Policy, dialect: Dialect) -> BuildSettings:
-    secret = settings.server.secret
+def _build_settings(settings: Settings, policy: Policy, dialect: Dialect, secret: CursorSecret) -> BuildSettings:
     return BuildSettings(
         policy=policy,
         surface=Surface(kind=settings.tools.surface, max_listed=settings.tools.max_listed, pin=settings.tools.pin),
@@ -165,5 +259,5 @@ def _build_settings(settings: Settings, policy: Policy, dialect: Dialect) -> Bui
             max_insert_rows=settings.limits.insert_rows,
         ),
         dialects=MappingProxyType({SOURCE: dialect}),
-        cursor_secret=secret.encode() if secret else secrets.token_bytes(32),
+        cursor_secret=secret,
     )

@@ -17,7 +17,7 @@ from schema_mcp.config.load import load
 from schema_mcp.config.model import Settings
 from schema_mcp.errors import ConfigurationError, SchemaMcpError, UsageError
 
-COMMANDS = ("serve", "demo", "tools", "call", "schema", "trigger")
+COMMANDS = ("serve", "demo", "tools", "call", "schema", "history", "trigger")
 
 _DATABASE_HELP = "URL (postgresql://, sqlite:///), path of a SQLite file, or 'sample'"
 
@@ -72,6 +72,20 @@ def _run(arguments: argparse.Namespace) -> int:
 
         print(asyncio.run(apply(settings, arguments.action)))
         return 0
+    if arguments.command == "history":
+        from schema_mcp.commands.history import history
+
+        return _show(
+            *asyncio.run(
+                history(
+                    settings,
+                    since=arguments.since,
+                    table=arguments.table,
+                    limit=arguments.limit,
+                    as_json=arguments.json,
+                )
+            )
+        )
     from schema_mcp.commands import inspect
 
     match arguments.command:
@@ -83,7 +97,12 @@ def _run(arguments: argparse.Namespace) -> int:
             text, failed = asyncio.run(inspect.call(settings, arguments.tool, arguments.json))
             print(text)
             return 1 if failed else 0
-    print(text)
+    return _show(text, note)
+
+
+def _show(text: str, note: str) -> int:
+    if text:
+        print(text)
     if note:
         print(note, file=sys.stderr)
     return 0
@@ -139,6 +158,12 @@ def _parser() -> argparse.ArgumentParser:
 
     schema = _command(commands, "schema", "show the schema that the tools are made from")
     schema.add_argument("--format", choices=("text", "json", "mermaid"), default="text")
+
+    history = _command(commands, "history", "show what changed in the schema, newest first")
+    history.add_argument("--since", metavar="TIME", help="only later than this ISO 8601 time")
+    history.add_argument("--table", metavar="TABLE", help="only of this table, also one that is gone")
+    history.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many changes (default: 50)")
+    history.add_argument("--json", action="store_true", help="as the tool schema_changes gives them")
 
     trigger = commands.add_parser("trigger", help="let PostgreSQL tell of changes at once (opt-in, needs a superuser)")
     trigger.add_argument("action", choices=("show", "install", "uninstall"))

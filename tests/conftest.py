@@ -1,6 +1,8 @@
 """Fixtures: real PostgreSQL servers, started once by the suite, and databases of a test's own."""
 
+import os
 import sqlite3
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -14,6 +16,10 @@ import pytest
 from tests.postgres import PostgresServer, Server, available_servers, open_server
 
 SERVERS = available_servers()
+
+# Whatever a test forgets: no history goes into the user's own data folder.
+os.environ["XDG_DATA_HOME"] = os.path.join(tempfile.gettempdir(), f"schema-mcp-tests-{os.getpid()}")
+os.environ["SCHEMA_MCP_STATE__URL"] = "off"
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,16 @@ from schema_mcp.config.load import load
 from schema_mcp.observe.events import Observation
 from schema_mcp.server.handlers import ToolServer
 
+#: The tools that are always there.
+FIXED = [
+    "describe_table",
+    "insert_rows",
+    "list_tables",
+    "query_rows",
+    "refresh_schema",
+    "schema_changes",
+    "server_status",
+]
 #: Every wait of a test ends here.
 LIMIT_S = 20.0
 #: The eras, by the names that the SDK's client has for them: it settles on 2026-07-28 when left to itself.
@@ -62,8 +72,7 @@ class Peer:
 
     async def table_tools(self) -> list[str]:
         """The names of the listed tools that belong to a table."""
-        fixed = {"list_tables", "describe_table", "query_rows", "insert_rows", "refresh_schema"}
-        return [name for name in await self.names() if name not in fixed]
+        return [name for name in await self.names() if name not in FIXED]
 
     async def hears(self) -> None:
         """Waits for the next `list_changed`."""
@@ -109,6 +118,7 @@ async def inside(url: str, *, era: str = LEGACY, **settings: Any) -> AsyncIterat
     observed: list[Observation] = []
     flags = {"database.url": url} | {name.replace("__", "."): value for name, value in settings.items()}
     flags.setdefault("watch.poll_interval_s", 0.1)
+    flags.setdefault("state.url", "off")
     configured = load(file=None, environment={}, flags=flags)
     async with asyncio.timeout(60), AsyncExitStack() as stack:
         app = await stack.enter_async_context(running(configured, observed.append))
@@ -121,7 +131,7 @@ async def inside(url: str, *, era: str = LEGACY, **settings: Any) -> AsyncIterat
 
 def environment(settings: Mapping[str, Any]) -> dict[str, str]:
     """Settings as keywords (`watch__poll_interval_s=0.1`) as the environment variables of a server."""
-    named = {"watch__poll_interval_s": 0.2, **settings}
+    named = {"watch__poll_interval_s": 0.2, "state__url": "off", **settings}
     return {f"SCHEMA_MCP_{name.upper()}": str(value) for name, value in named.items()}
 
 

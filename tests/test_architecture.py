@@ -14,7 +14,7 @@ ROOT = Path(schema_mcp.__file__).parent
 LINES = (
     ("errors", "caller"),
     ("observe", "schema", "config", "samples"),
-    ("dialects",),
+    ("dialects", "state"),
     ("tools", "security"),
     ("catalog", "execute"),
     ("watch",),
@@ -34,6 +34,8 @@ LIBRARIES = {
     "aiosqlite": ("dialects/",),
     "sqlite3": ("dialects/", "samples/", "commands/demo.py"),
     "apscheduler": ("watch/poll.py",),
+    "alembic": ("state/migrate.py",),
+    "platformdirs": ("state/place.py",),
 }
 
 #: `cli` calls commands and nothing calls `cli`; `__main__` calls `cli`.

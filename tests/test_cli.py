@@ -21,7 +21,7 @@ def run(*arguments: str, cwd: Path | None = None, **environment: str) -> subproc
     return subprocess.run(
         [*COMMAND, *arguments],
         cwd=cwd,
-        env={**cleaned, **environment},
+        env={**cleaned, "SCHEMA_MCP_STATE__URL": "off", **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -58,12 +58,14 @@ def test_tools_shows_every_tool_and_ends_with_what_they_cost(pets: str) -> None:
         "list_tables",
         "query_rows",
         "refresh_schema",
+        "schema_changes",
+        "server_status",
         "insert_pets",
         "insert_visits",
         "query_pets",
         "query_visits",
     ]
-    assert re.fullmatch(r"9 tools, [\d,]+ bytes, about [\d,]+ tokens", lines[-1])
+    assert re.fullmatch(r"11 tools, [\d,]+ bytes, about [\d,]+ tokens", lines[-1])
 
 
 def test_tools_as_json_is_what_mcp_sends(pets: str) -> None:
@@ -76,9 +78,11 @@ def test_tools_as_json_is_what_mcp_sends(pets: str) -> None:
         "query_rows",
         "query_visits",
         "refresh_schema",
+        "schema_changes",
+        "server_status",
     ]
     assert tools["query_pets"]["annotations"]["readOnlyHint"] is True
-    assert re.fullmatch(r"6 tools, [\d,]+ bytes, about [\d,]+ tokens\n", shown.stderr)
+    assert re.fullmatch(r"8 tools, [\d,]+ bytes, about [\d,]+ tokens\n", shown.stderr)
 
 
 def test_call_prints_the_answer_as_json(pets: str) -> None:

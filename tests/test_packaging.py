@@ -28,7 +28,11 @@ def test_the_wheel_installed_elsewhere_runs_the_demo(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     names = set(ZipFile(wheel).namelist())
     sources = {f"schema_mcp/{path.relative_to(ROOT / 'schema_mcp')}" for path in (ROOT / "schema_mcp").rglob("*.sql")}
-    sources |= {f"schema_mcp/{path.relative_to(ROOT)}" for path in (ROOT / "migrations").rglob("*.sql")}
+    sources |= {
+        f"schema_mcp/{path.relative_to(ROOT)}"
+        for pattern in ("*.sql", "*.py", "*.mako")
+        for path in (ROOT / "migrations").rglob(pattern)
+    }
     assert len(sources) >= 4
     assert sources <= names
     assert "schema_mcp/py.typed" in names

@@ -56,6 +56,18 @@ async def test_a_page_does_not_go_on_in_the_table_that_was_swapped_in(place: Pla
         ]
 
 
+async def test_a_page_that_was_read_before_the_swap_was_known_is_not_taken_for_the_first_tables(place: Place) -> None:
+    fill(place)
+    async with inside(place.url, **UNTOLD) as program:
+        await program.peer.names()
+        swap(place, "cats", "dogs")
+        page = await program.peer.call("query_cats", {"limit": 1})
+        assert page["rows"] == [{"id": 1, "name": "of the second 1"}]
+        swap(place, "cats", "dogs")
+        more = {"limit": 1, "cursor": page["next_cursor"]}
+        assert (await program.peer.error("query_cats", more))["code"] == "invalid_cursor"
+
+
 async def test_pages_go_on_while_others_work_and_tables_come(place: Place) -> None:
     fill(place)
     async with inside(place.url, **UNTOLD) as program:

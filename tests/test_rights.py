@@ -14,6 +14,7 @@ from schema_mcp.dialects.postgresql import reader
 from schema_mcp.dialects.postgresql.dialect import PostgresqlDialect
 from schema_mcp.schema.select import Selection
 from schema_mcp.security.policy import AccessMode, Policy
+from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.target import ToolLimits
 from tests.conftest import Place
 from tests.peers import inside
@@ -115,7 +116,7 @@ async def served_to(connection: asyncpg.Connection) -> _Rights:
         surface=Surface(kind="tables"),
         limits=ToolLimits(),
         dialects=MappingProxyType({"main": PostgresqlDialect()}),
-        cursor_secret=b"secret",
+        cursor_secret=CursorSecret(b"secret"),
     )
     catalog = build(settings, {"main": reading.schema}, None)
     found: _Rights = {}

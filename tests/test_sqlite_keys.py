@@ -67,10 +67,12 @@ async def test_pages_skip_and_repeat_no_row_whatever_the_collation(shared_sqlite
 
 async def test_pages_go_on_behind_values_of_every_class(shared_sqlite: Place) -> None:
     values = ["9e999", "-9e999", "-0.0", "0.5", "9223372036854775807", "'x'", "''", "'5'", "x'00ff'", "x''", "NULL"]
-    shared_sqlite.execute("CREATE TABLE mixed (a, i integer, t text, n INTEGER PRIMARY KEY)")
-    shared_sqlite.execute(f"INSERT INTO mixed (a, i, t) VALUES {', '.join(f'({v}, {v}, {v})' for v in values * 2)}")
+    shared_sqlite.execute("CREATE TABLE of_all_classes (a, i integer, t text, n INTEGER PRIMARY KEY)")
+    shared_sqlite.execute(
+        f"INSERT INTO of_all_classes (a, i, t) VALUES {', '.join(f'({v}, {v}, {v})' for v in values * 2)}"
+    )
     async with inside(shared_sqlite.url) as program:
         for column in ("a", "i", "t"):
             for direction in ("", " desc", " nulls last", " desc nulls first"):
-                found = await pages(program.peer, "query_mixed", columns=["n"], order_by=[column + direction])
+                found = await pages(program.peer, "query_of_all_classes", columns=["n"], order_by=[column + direction])
                 assert sorted(found) == list(range(1, 2 * len(values) + 1)), (column, direction)

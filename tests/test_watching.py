@@ -17,7 +17,7 @@ import pytest
 from schema_mcp.catalog.build import build
 from schema_mcp.observe.events import CatalogRead, CatalogReadFailed, CatalogReplaced, InternalFailure
 from tests.conftest import Place
-from tests.peers import LIMIT_S, Inside, inside
+from tests.peers import FIXED, LIMIT_S, Inside, inside
 from tests.postgres import PostgresServer
 from tests.proxy import proxied
 from tests.waiting import until
@@ -29,7 +29,6 @@ ON_18 = pytest.mark.parametrize("own_server_session", ["18"], indirect=True)
 START = "CREATE TABLE cats (id integer PRIMARY KEY, name text)"
 CATS = ["insert_cats", "query_cats"]
 CATS_AND_DOGS = ["insert_cats", "insert_dogs", "query_cats", "query_dogs"]
-FIXED = ["describe_table", "insert_rows", "list_tables", "query_rows", "refresh_schema"]
 #: A look every so often, where nothing but waiting for one is tested.
 QUICK: dict[str, Any] = {"watch__poll_interval_s": 0.05, "watch__debounce_s": 0.0}
 

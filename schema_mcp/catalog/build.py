@@ -15,18 +15,27 @@ from schema_mcp.errors import ErrorCode, InvalidArgument, StaleSchema
 from schema_mcp.schema.model import Schema, Table, TableName
 from schema_mcp.security.policy import Policy
 from schema_mcp.tools.base import Annotations, JsonSchema, ToolSpec
+from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.json_schema import quoted
 from schema_mcp.tools.kinds.describe_table import DescribeTableTool
 from schema_mcp.tools.kinds.insert import InsertTool
 from schema_mcp.tools.kinds.list_tables import ListTablesTool
 from schema_mcp.tools.kinds.query import QueryTool
 from schema_mcp.tools.kinds.refresh_schema import RefreshSchemaTool
+from schema_mcp.tools.kinds.schema_changes import SchemaChangesTool
+from schema_mcp.tools.kinds.server_status import ServerStatusTool
 from schema_mcp.tools.naming import display_name, near, slugs
 from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.view import ServerTool, TableTool
 
 TABLE_TOOLS: tuple[TableTool, ...] = (QueryTool(), InsertTool())
-SERVER_TOOLS: tuple[ServerTool, ...] = (ListTablesTool(), DescribeTableTool(), RefreshSchemaTool())
+SERVER_TOOLS: tuple[ServerTool, ...] = (
+    ListTablesTool(),
+    DescribeTableTool(),
+    RefreshSchemaTool(),
+    SchemaChangesTool(),
+    ServerStatusTool(),
+)
 
 #: Longest comment in a tool's description, in characters.
 MAX_COMMENT = 300
@@ -52,7 +61,7 @@ class BuildSettings:
     surface: Surface
     limits: ToolLimits
     dialects: Mapping[str, Dialect]
-    cursor_secret: bytes
+    cursor_secret: CursorSecret
     row_estimates: RowEstimates = field(default_factory=RowEstimates)
 
 
@@ -60,8 +69,8 @@ class BuildSettings:
 class Catalog:
     """Schema and tools of one generation. Immutable, and the only thing that is ever swapped.
 
-    `listed`: what clients are offered, in order. `former`: tables and columns that were served in this process and
-    are gone, so that calls from a list of yesterday get an answer that helps.
+    `listed`: what clients are offered, in order. `former`: tables and columns that were served in this process or
+    stand in the history and are gone, so that calls from a list of yesterday get an answer that helps.
     """
 
     generation: int
@@ -74,8 +83,10 @@ class Catalog:
     listed_json: tuple[bytes, ...]
     former: "Former"
     limits: ToolLimits
-    cursor_secret: bytes
+    cursor_secret: CursorSecret
     policy: Policy
+    #: Sources whose schema was loaded from the store and not yet read from the database.
+    unconfirmed: frozenset[str] = frozenset()
     row_estimates: RowEstimates
     _by_name: Mapping[str, TableName] = field(repr=False)
 
@@ -115,15 +126,29 @@ class Catalog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Former:
-    """What was served earlier in this process: tool names, table names, and per table its columns."""
+    """What was served earlier: tool names, table names, and per table its columns."""
 
     tools: frozenset[str] = frozenset()
     tables: frozenset[str] = frozenset()
     columns: Mapping[TableName, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
 
+    def __or__(self, other: "Former") -> "Former":
+        """What is in either."""
+        columns = dict(self.columns)
+        for name, gone in other.columns.items():
+            columns[name] = columns.get(name, frozenset()) | gone
+        return Former(
+            tools=self.tools | other.tools, tables=self.tables | other.tables, columns=MappingProxyType(columns)
+        )
 
-def build(settings: BuildSettings, schemas: Mapping[str, Schema], previous: Catalog | None) -> Catalog:
-    """The catalog of the next generation."""
+
+def build(
+    settings: BuildSettings,
+    schemas: Mapping[str, Schema],
+    previous: Catalog | None,
+    unconfirmed: frozenset[str] = frozenset(),
+) -> Catalog:
+    """The catalog of the next generation. `unconfirmed`: sources whose schema is one of an earlier time."""
     former = _former(previous, schemas)
     targets = _targets(settings, schemas, previous, former)
     table_tools = {
@@ -155,6 +180,7 @@ def build(settings: BuildSettings, schemas: Mapping[str, Schema], previous: Cata
         limits=settings.limits,
         cursor_secret=settings.cursor_secret,
         policy=settings.policy,
+        unconfirmed=unconfirmed,
         row_estimates=settings.row_estimates,
         _by_name=MappingProxyType(by_name),
     )

@@ -5,6 +5,7 @@ server's back while the client is connected.
 """
 
 import asyncio
+import os
 import sqlite3
 import sys
 import tempfile
@@ -57,9 +58,10 @@ class _Demo:
     async def run(self) -> int:
         started = time.perf_counter()
         arguments = ["-m", "schema_mcp", "serve", str(self.path)]
-        parameters = StdioServerParameters(
-            command=sys.executable, args=arguments, env={"SCHEMA_MCP_LOG__LEVEL": "error"}
-        )
+        # Of the environment only what leads to this very program; the sample needs no history.
+        environment = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+        environment |= {"SCHEMA_MCP_LOG__LEVEL": "error", "SCHEMA_MCP_STATE__URL": "off"}
+        parameters = StdioServerParameters(command=sys.executable, args=arguments, env=environment)
         async with Client(parameters, mode="legacy", message_handler=self._notice) as client:
             self._step("1. The server starts over stdio and lists its tools")
             tools = (await client.list_tools()).tools

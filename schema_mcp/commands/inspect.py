@@ -1,19 +1,24 @@
 """`schema-mcp tools`, `schema` and `call`: one look at a database, without a transport."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import orjson
 
 from schema_mcp.app import App, running
 from schema_mcp.caller import Caller
 from schema_mcp.commands.pretty import pretty
-from schema_mcp.config.model import Settings
+from schema_mcp.config.model import Settings, StateSettings
 from schema_mcp.errors import CatalogReadError, SchemaMcpError, UsageError
 from schema_mcp.observe.log import configure, log
 from schema_mcp.schema.render import as_json, as_mermaid, as_text
 from schema_mcp.server.service import UnknownToolError
+from schema_mcp.state.place import OFF
 
+#: How long `call` waits for the server's own store.
+STORE_LIMIT_S = 2.0
 #: Who the person at the terminal is to the tools.
 TERMINAL = Caller(session="terminal")
 
@@ -52,7 +57,11 @@ async def call(settings: Settings, tool: str, arguments: str) -> tuple[str, bool
         given = orjson.loads(arguments)
     except orjson.JSONDecodeError as error:
         raise UsageError(f"the arguments are not valid JSON: {error}") from None
-    async with _looked_at(settings) as app:
+    async with _looked_at(settings, keep=True) as app:
+        # A cursor of an earlier call is signed with the key of the store, and the tool may be one about the history.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STORE_LIMIT_S):
+                await app.keeper.settled.wait()
         try:
             answer = await app.service.call(tool, given, TERMINAL)
         except UnknownToolError:
@@ -61,8 +70,13 @@ async def call(settings: Settings, tool: str, arguments: str) -> tuple[str, bool
 
 
 @asynccontextmanager
-async def _looked_at(settings: Settings) -> AsyncIterator[App]:
-    """The program after its first look at the database. Raises: CatalogReadError with the reason it failed."""
+async def _looked_at(settings: Settings, *, keep: bool = False) -> AsyncIterator[App]:
+    """The program after its first look at the database; `keep`: with its store.
+
+    Raises: CatalogReadError with the reason it failed.
+    """
+    if not keep:
+        settings = replace(settings, state=StateSettings(url=OFF))
     configure("error" if settings.log.level == "info" else settings.log.level)
     async with running(settings, log) as app:
         await app.watcher.first_look.wait()

@@ -115,8 +115,20 @@ class ServerSettings:
     allowed_hosts: tuple[str, ...] = ()
     #: Origin headers accepted besides the address itself ("https://name:port").
     allowed_origins: tuple[str, ...] = ()
-    #: Key that cursors are signed with; made anew at each start when it is not set, which ends older cursors.
+    #: Key that cursors are signed with; when it is not set it is made once and kept in the store (see [state]).
     secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateSettings:
+    """`[state]`: the server's own store: what changed in the schema, and the last schema over a restart."""
+
+    #: "auto": a SQLite file in the user's data folder; a path, a sqlite:/// or postgresql:// URL; "off": no history.
+    url: str = "auto"
+    #: Most changes of one database that are kept; older ones are forgotten.
+    max_changes: int = 100_000
+    #: Seconds that the store is waited for while another program holds it. Serving never waits.
+    lock_timeout_s: float = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +151,7 @@ class Settings:
     pool: PoolSettings = field(default_factory=PoolSettings)
     limits: LimitsSettings = field(default_factory=LimitsSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
+    state: StateSettings = field(default_factory=StateSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
 
@@ -169,7 +182,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "limits.lock_timeout_s": (0.01, 86_400),
     "limits.insert_rows": (1, 1_000_000),
     "server.port": (0, 65_535),
+    "state.max_changes": (1, 10_000_000),
+    "state.lock_timeout_s": (0.01, 3_600),
 }
 
 #: Keys whose value is never shown.
-SECRETS = frozenset({"database.url", "server.secret"})
+SECRETS = frozenset({"database.url", "server.secret", "state.url"})

@@ -8,6 +8,7 @@ no tools, no JSON Schema, no pool and no retry.
 phrases the statements, the driver runs them.
 """
 
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -51,11 +52,16 @@ class Gate:
     `identity`: which database the name leads to (device and inode of a file); when it differs, older connections lead
     elsewhere. `version`: of its schema, or of everything committed. `hint`: where the version says too much, this tells
     most changes of the schema from other commits; neither surely nor at once.
+    Which of two gates is the later one: within an `era` the one of the greater `order`, where both have one; else the
+    one that was `taken_at` a later time (seconds since 1970).
     """
 
     identity: str
     version: str
     hint: str | None = field(default=None, compare=False)
+    era: str = field(default="", compare=False)
+    order: tuple[int, ...] = field(default=(), compare=False)
+    taken_at: float = field(default_factory=time.time, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

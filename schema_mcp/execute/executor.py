@@ -106,12 +106,12 @@ class Executor:
         dialect = self.database.dialect
         begun = False
         try:
-            if plan.writes or plan.identity:
+            if plan.writes or plan.continues:
                 await connection.execute(dialect.begin_write if plan.writes else dialect.begin_read)
                 begun = True
             for statement in plan.statements:
                 await self._run(connection, statement, collected)
-            if plan.identity:
+            if plan.identity and (begun or collected.full):
                 await self._check_identity(connection, plan, table)
             if begun:
                 progress.committing = plan.writes
@@ -150,7 +150,8 @@ class Executor:
             raise _too_long("statement", limit_s or 0, retryable=False) from None
 
     async def _check_identity(self, connection: Connection, plan: StatementPlan, table: Table) -> None:
-        """After the statements, when their lock on the relation keeps its name and its columns as they are.
+        """After the statements, while their lock on the relation keeps its name and its columns as they are; at once
+        after a first page, which needs no transaction.
 
         Raises: StaleSchema when it is not the one that the plan was made for.
         """

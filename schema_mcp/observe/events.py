@@ -60,6 +60,22 @@ class ListeningChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryKept:
+    """Changes of the schema are recorded from now on."""
+
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryUnavailable:
+    """The store of the history cannot be used; everything else goes on. `hint`: what to do."""
+
+    where: str
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogReplaced:
     """A new generation of tools is current."""
 
@@ -104,6 +120,8 @@ Observation: TypeAlias = (
     | CatalogReadFailed
     | ReadingPostponed
     | ListeningChanged
+    | HistoryKept
+    | HistoryUnavailable
     | CatalogReplaced
     | ListChangedSent
     | CallFinished

@@ -8,6 +8,8 @@ from schema_mcp.observe.events import (
     CatalogRead,
     CatalogReadFailed,
     CatalogReplaced,
+    HistoryKept,
+    HistoryUnavailable,
     InternalFailure,
     ListChangedSent,
     ListeningChanged,
@@ -52,6 +54,10 @@ def _line(observation: Observation) -> tuple[int, str]:
         case ListeningChanged(source=source, listening=listening):
             state = "are told at once by the database" if listening else "are found by the poll alone"
             return logging.INFO, f"changes of the schema of '{source}' {state}"
+        case HistoryKept(where=where):
+            return logging.INFO, f"changes of the schema are recorded in {where}"
+        case HistoryUnavailable(where=where, reason=reason, hint=hint):
+            return logging.WARNING, f"no history is kept in {where}: {reason}. {hint} Everything else goes on."
         case CatalogReplaced():
             return logging.INFO, _replaced(observation)
         case ListChangedSent(sessions=sessions, dropped=dropped):

@@ -8,7 +8,8 @@ it is tried once more after a look at the database, if that found a newer schema
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from schema_mcp.caller import Caller
@@ -19,13 +20,27 @@ from schema_mcp.execute.executor import Executor
 from schema_mcp.observe.events import CallFinished, Observe
 from schema_mcp.server.results import error_answer
 from schema_mcp.server.service import ToolAnswer, UnknownToolError
-from schema_mcp.tools.base import AnswerPlan, RefreshOutcome, RefreshPlan, StatementPlan, ToolSpec
+from schema_mcp.state.keeper import Keeper
+from schema_mcp.tools.base import (
+    AnswerPlan,
+    HistoryPlan,
+    RefreshOutcome,
+    RefreshPlan,
+    ServerStatus,
+    StatementPlan,
+    StatusPlan,
+    ToolSpec,
+)
 from schema_mcp.tools.target import Target
 from schema_mcp.tools.view import TableTool
 from schema_mcp.watch.watcher import Watcher
 
 #: How long the first list of tools waits for the first reading, so that it holds the tables if they can be had.
 FIRST_LOOK_TIMEOUT_S = 5.0
+#: How long it waits for it before it takes the tables that an earlier process left.
+FIRST_LOOK_GRACE_S = 0.3
+#: How long a call that names something of an earlier process waits for what that left.
+PAST_TIMEOUT_S = 1.0
 #: How long a call that may be stale waits for a look at the schema.
 LOOK_TIMEOUT_S = 5.0
 #: How long `refresh_schema` waits for a reading.
@@ -49,21 +64,27 @@ class CatalogToolService:
         registry: Registry,
         executors: Mapping[str, Executor],
         watcher: Watcher,
+        keeper: Keeper,
         observe: Observe,
         *,
+        status: Callable[[], ServerStatus],
         list_ttl_ms: int,
     ) -> None:
         self._registry = registry
         self._executors = executors
         self._watcher = watcher
+        self._keeper = keeper
+        self._status = status
         self._observe = observe
         self.list_ttl_ms = list_ttl_ms
+        #: There are tables, or it is known that there are none yet: the first look failed and nothing was left.
+        self.ready = asyncio.Event()
         #: Some client has been given a list.
         self.listed = False
 
     async def tools(self, caller: Caller) -> Sequence[ToolSpec]:
-        """What is listed now; at the very start, after the first look at the database."""
-        await self._first_look()
+        """What is listed now; at the very start, after the first look at the database or what stands in for it."""
+        await self._first_tables()
         self.listed = True
         return self._registry.current.listed
 
@@ -89,13 +110,19 @@ class CatalogToolService:
 
     async def _call(self, name: str, arguments: Mapping[str, Any], caller: Caller) -> tuple[bytes, int]:
         catalog = self._registry.current
-        if not catalog.schemas:
+        if not catalog.schemas and name not in _ALWAYS:
             catalog = await self._first_catalog(name)
         try:
             return await self._call_in(catalog, name, arguments, caller)
         except (UnknownToolError, CallError) as error:
-            if isinstance(error, CallError) and error.code not in _MAY_BE_STALE:
+            code = error.code if isinstance(error, CallError) else None
+            if code is not None and code not in _MAY_BE_STALE and code is not ErrorCode.INVALID_CURSOR:
                 raise
+            came = await self._past_came()
+            if code is ErrorCode.INVALID_CURSOR:
+                if not came:
+                    raise
+                return await self._call_in(catalog, name, arguments, caller)
             await self._look()
             now = self._registry.current
             if now is catalog:
@@ -114,6 +141,10 @@ class CatalogToolService:
                     return json, 0
                 case RefreshPlan(answer=answer):
                     return answer(await self._refresh()), 0
+                case HistoryPlan(query=query, answer=tell):
+                    return tell(await self._keeper.changes(query)), 0
+                case StatusPlan(answer=describe):
+                    return describe(self._status()), 0
                 case StatementPlan():
                     return await self._run_if_possible(catalog, server_plan), 0
         if name in catalog.table_tools:
@@ -161,16 +192,26 @@ class CatalogToolService:
                 raise
             return plan.otherwise(f"it takes longer than {plan.timeout_s:g} s")
 
-    async def _first_look(self) -> None:
-        try:
-            async with asyncio.timeout(FIRST_LOOK_TIMEOUT_S):
+    async def _first_tables(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_LOOK_GRACE_S):
                 await self._watcher.first_look.wait()
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_LOOK_TIMEOUT_S):
+                await self.ready.wait()
+
+    async def _past_came(self) -> bool:
+        """Whether what other processes left was not there a moment ago, and is now: shared keys, names of the past."""
+        if self._keeper.settled.is_set():
+            return False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PAST_TIMEOUT_S):
+                await self._keeper.settled.wait()
+        return self._keeper.settled.is_set()
 
     async def _first_catalog(self, name: str) -> Catalog:
         """The catalog once there is one. Raises: Unavailable, with the reason why there is none."""
-        await self._first_look()
+        await self._first_tables()
         catalog = self._registry.current
         if not catalog.schemas and name != "refresh_schema":
             reasons = "; ".join(self._watcher.errors.values()) or "its schema has not been read yet"
@@ -200,6 +241,9 @@ class CatalogToolService:
                 retryable=True,
             ) from None
 
+
+#: Tools that answer whether there are tables or not.
+_ALWAYS = frozenset({"schema_changes", "server_status"})
 
 #: Codes of calls that may be right for a schema newer than the catalog. None of them has written anything.
 _MAY_BE_STALE = frozenset(

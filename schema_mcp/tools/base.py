@@ -13,6 +13,7 @@ import orjson
 
 from schema_mcp.dialects.base import DriverValue, Statement
 from schema_mcp.schema.model import TableName
+from schema_mcp.state.records import HistoryAnswer, HistoryQuery, HistoryStatus
 
 #: A JSON Schema object, hand-built and flat (DESIGN section 4). Treated as read-only once made.
 JsonSchema: TypeAlias = Mapping[str, Any]
@@ -96,7 +97,8 @@ class StatementPlan:
 
     `limit`: rows to answer with (one more is asked for, so that `truncated` is exact); None for all that come back.
     `answer` makes the JSON object of the answer from the result.
-    `identity`: the `Table.identity` that the plan holds for and no other; empty: whichever table has the name.
+    `identity`: the `Table.identity` that the plan holds for and no other; empty: whichever table has the name. A write,
+    and a reading that `continues` a page, is held to it; another reading only if its answer can be continued.
     """
 
     source: str
@@ -110,6 +112,7 @@ class StatementPlan:
     #: The answer without a result, given the reason; None: the failure is the answer.
     otherwise: Callable[[str], bytes] | None = None
     identity: str = ""
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,4 +141,50 @@ class RefreshOutcome:
     errors: Mapping[str, str] = field(default_factory=dict)
 
 
-Plan: TypeAlias = StatementPlan | AnswerPlan | RefreshPlan
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryPlan:
+    """The history is asked; `answer` gets what it holds, or why it holds nothing. `answer` raises: CallError."""
+
+    query: HistoryQuery
+    answer: Callable[[HistoryAnswer], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStatus:
+    """One watched database. `confirmed_at`: when the served schema was last found true, in seconds since 1970.
+
+    `confirmed`: it was read from the database in this process, not only loaded from the store. `error`: why the last
+    look failed.
+    """
+
+    source: str
+    product: str
+    tables: int
+    confirmed: bool
+    confirmed_at: float | None
+    error: str | None
+    listening: bool
+    interval_s: float
+    pool_size: int
+    pool_in_use: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerStatus:
+    """How the server stands."""
+
+    generation: int
+    sources: tuple[SourceStatus, ...]
+    history: HistoryStatus
+    listed_tools: int
+    listed_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusPlan:
+    """The server is asked how it stands."""
+
+    answer: Callable[[ServerStatus], bytes]
+
+
+Plan: TypeAlias = StatementPlan | AnswerPlan | RefreshPlan | HistoryPlan | StatusPlan

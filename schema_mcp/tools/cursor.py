@@ -20,19 +20,41 @@ _MAC_BYTES = 16
 _AGAIN = "Repeat the query without 'cursor' to begin at the first page."
 
 
+class CursorSecret:
+    """What cursors are signed with: this process's own key, or from `share` on one that other processes have too.
+
+    What was signed with the own key before stays good.
+    """
+
+    def __init__(self, own: bytes) -> None:
+        self._keys: tuple[bytes, ...] = (own,)
+
+    def share(self, key: bytes) -> None:
+        """Signs with `key` from now on."""
+        self._keys = (key, self._keys[-1])
+
+    def mac(self, text: bytes) -> bytes:
+        """The signature."""
+        return _mac(self._keys[0], text)
+
+    def made(self, mac: bytes, text: bytes) -> bool:
+        """Whether the signature is one of ours."""
+        return any(hmac.compare_digest(mac, _mac(key, text)) for key in self._keys)
+
+
 def query_digest(*parts: object) -> str:
     """What filters and order are compared by: equal for equal values, and hard to make equal for others."""
     return blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=9).hexdigest()
 
 
-def seal(secret: bytes, caller: Caller, table_digest: str, query: str, keys: Sequence[DriverValue]) -> str:
+def seal(secret: CursorSecret, caller: Caller, table_digest: str, query: str, keys: Sequence[DriverValue]) -> str:
     """The cursor that stands behind the row with these order keys."""
     payload = orjson.dumps([table_digest, query, [_pack(key) for key in keys]])
-    return base64.urlsafe_b64encode(payload + _mac(secret, caller, payload)).decode().rstrip("=")
+    return base64.urlsafe_b64encode(payload + secret.mac(_signed(caller, payload))).decode().rstrip("=")
 
 
 def unseal(
-    secret: bytes, caller: Caller, table_digest: str, query: str, cursor: str, count: int
+    secret: CursorSecret, caller: Caller, table_digest: str, query: str, cursor: str, count: int
 ) -> tuple[DriverValue, ...]:
     """The order keys in a cursor.
 
@@ -43,8 +65,10 @@ def unseal(
     except (binascii.Error, ValueError):
         raise _refused("'cursor' is not one that this server made") from None
     payload, mac = sealed[:-_MAC_BYTES], sealed[-_MAC_BYTES:]
-    genuine = hmac.compare_digest(mac, _mac(secret, caller, payload))
-    if not genuine or base64.urlsafe_b64encode(sealed).decode().rstrip("=") != cursor:
+    if (
+        not secret.made(mac, _signed(caller, payload))
+        or base64.urlsafe_b64encode(sealed).decode().rstrip("=") != cursor
+    ):
         raise _refused("'cursor' is not one that this server made")
     made_for, made_by, keys = orjson.loads(payload)
     if made_for != table_digest:
@@ -54,9 +78,13 @@ def unseal(
     return tuple(_unpack(key) for key in keys)
 
 
-def _mac(secret: bytes, caller: Caller, payload: bytes) -> bytes:
+def _signed(caller: Caller, payload: bytes) -> bytes:
     owner = orjson.dumps([caller.session, caller.principal])
-    return hmac.digest(secret, len(owner).to_bytes(4, "big") + owner + payload, "sha256")[:_MAC_BYTES]
+    return len(owner).to_bytes(4, "big") + owner + payload
+
+
+def _mac(key: bytes, text: bytes) -> bytes:
+    return hmac.digest(key, text, "sha256")[:_MAC_BYTES]
 
 
 def _pack(key: DriverValue) -> Any:

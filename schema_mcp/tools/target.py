@@ -16,6 +16,7 @@ from schema_mcp.errors import ErrorCode, InvalidArgument, StaleSchema
 from schema_mcp.schema.fingerprint import digest
 from schema_mcp.schema.model import Column, Table, TableName
 from schema_mcp.schema.types import SqlType, TypeKind
+from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.naming import column_keys, display_name, near
 
 #: Compiled statements kept for one table.
@@ -61,7 +62,7 @@ class Target:
     slug: str
     display: str
     limits: ToolLimits
-    cursor_secret: bytes
+    cursor_secret: CursorSecret
     #: Names of columns that the table had earlier in this process and has no more.
     former_columns: frozenset[str] = frozenset()
     keys: Mapping[str, str] = field(init=False)

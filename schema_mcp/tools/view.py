@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from schema_mcp.caller import Caller
-from schema_mcp.schema.model import TableName
+from schema_mcp.schema.model import Schema, TableName
 from schema_mcp.tools.base import Action, JsonSchema, Plan, StatementPlan
+from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.target import Target, ToolLimits
 
 
@@ -23,12 +24,22 @@ class CatalogView(Protocol):
         ...
 
     @property
+    def schemas(self) -> Mapping[str, Schema]:
+        """What the tables were read from, by source."""
+        ...
+
+    @property
+    def unconfirmed(self) -> frozenset[str]:
+        """Sources whose schema was loaded from the store and not yet read from the database."""
+        ...
+
+    @property
     def limits(self) -> ToolLimits:
         """What tools check and advertise."""
         ...
 
     @property
-    def cursor_secret(self) -> bytes:
+    def cursor_secret(self) -> CursorSecret:
         """What cursors are signed with."""
         ...
 

@@ -16,11 +16,12 @@ import asyncio
 import random
 import time
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 
-from schema_mcp.catalog.build import BuildSettings, build
+from schema_mcp.catalog.build import BuildSettings, Former, build
+from schema_mcp.catalog.past import remembering
 from schema_mcp.catalog.registry import Registry
 from schema_mcp.dialects.base import Connection, Reading
 from schema_mcp.errors import CallError, CatalogReadError, ErrorCode
@@ -67,6 +68,8 @@ class _Source:
     resources: AsyncExitStack = field(default_factory=AsyncExitStack)
     schema: Schema | None = None
     reading: Reading | None = None
+    #: When the served schema was last found true, in seconds since 1970.
+    confirmed_at: float | None = None
     failures: int = 0
     try_again_at: float = 0.0
     error: str | None = None
@@ -99,6 +102,8 @@ class Watcher:
         poll_interval_s: float,
         debounce_s: float,
         full_refresh_s: float,
+        first_look: asyncio.Event | None = None,
+        on_reading: Callable[[Reading, bool], None] = lambda reading, changed: None,
     ) -> None:
         self._sources = {name: _Source(database) for name, database in databases.items()}
         self._selection = selection
@@ -108,11 +113,15 @@ class Watcher:
         self._poll_interval_s = poll_interval_s
         self._debounce_s = debounce_s
         self._full_refresh_s = full_refresh_s
+        #: Told of each accepted reading, and whether it differs from the schema before; must not block.
+        self._on_reading = on_reading
+        #: Held while the next catalog is made out of the current one.
+        self._replacing = asyncio.Lock()
         self._wake = asyncio.Event()
         self._forced: list[asyncio.Future[RefreshOutcome]] = []
         self._looks: list[asyncio.Future[RefreshOutcome]] = []
         #: Set once every source has been tried.
-        self.first_look = asyncio.Event()
+        self.first_look = first_look or asyncio.Event()
 
     @property
     def interval_s(self) -> float:
@@ -124,6 +133,37 @@ class Watcher:
     def errors(self) -> Mapping[str, str]:
         """Why the last look failed, per source that failed."""
         return {name: source.error for name, source in self._sources.items() if source.error is not None}
+
+    def confirmed_at(self, source: str) -> float | None:
+        """When the served schema was last found true, in seconds since 1970; of a loaded one, by whoever stored it."""
+        return self._sources[source].confirmed_at
+
+    def confirmed(self, source: str) -> bool:
+        """Whether the served schema was read from the database in this process."""
+        return self._sources[source].reading is not None
+
+    def reached(self, source: str) -> bool:
+        """Whether the database has answered, so that a reading may be on its way."""
+        return self._sources[source].connection is not None
+
+    async def adopt(self, schemas: Mapping[str, tuple[Schema, float]], former: Former) -> None:
+        """Until the first reading serves schemas of an earlier time, each with when it was last found true.
+
+        `former`: names that were served then.
+        """
+        async with self._replacing:
+            current = self._registry.current
+            taken = {name: pair for name, pair in schemas.items() if self._sources[name].schema is None}
+            served = {**current.schemas, **{name: schema for name, (schema, _) in taken.items()}}
+            unconfirmed = frozenset(name for name in served if not self.confirmed(name))
+            catalog = await asyncio.to_thread(
+                lambda: build(self._settings, served, remembering(current, former), unconfirmed)
+            )
+            if not taken:
+                catalog = replace(catalog, generation=current.generation)
+            for name, (schema, confirmed_at) in taken.items():
+                self._sources[name].schema, self._sources[name].confirmed_at = schema, confirmed_at
+            self._registry.replace(catalog)
 
     def tick(self) -> None:
         """Asks for a look; comes back at once."""
@@ -138,6 +178,11 @@ class Watcher:
     async def look(self) -> RefreshOutcome:
         """A look that begins after this call; reads only if the gate has moved."""
         return await self._ask(self._looks)
+
+    def read_again(self) -> None:
+        """Asks for a reading, whatever the gate says; comes back at once."""
+        self._forced.append(asyncio.get_running_loop().create_future())
+        self._wake.set()
 
     async def refresh(self) -> RefreshOutcome:
         """A reading that begins after this call, whatever the gate says and however long the back-off."""
@@ -233,6 +278,8 @@ class Watcher:
             connection, before = await _open(source), None
         elif before is not None and not force and not before.postponed:
             due = asked or source.pace.heeds(gate, opened)
+            if gate == before.gate:
+                source.confirmed_at = gate.taken_at
             if gate == before.gate or not due:
                 return None
         if before is not None and (force or opened >= source.full_refresh_at):
@@ -245,7 +292,7 @@ class Watcher:
             source.pace.found_nothing(gate, opened, now, now - opened - ROUND_TRIPS * (opened - began))
             return reading
         source.pace.found_change(gate)
-        if source.schema is not None:
+        if source.reading is not None:
             await asyncio.sleep(max(0.0, opened + self._debounce_s - time.monotonic()))
         for _ in range(MAX_READINGS):
             if await dialect.gate(connection) == reading.gate:
@@ -272,9 +319,21 @@ class Watcher:
         for news in found:
             source, reading = news.source, news.reading
             source.schema, source.reading = reading.schema, reading
+            source.confirmed_at = reading.gate.taken_at
             self._settings.row_estimates.replace(source.database.name, reading.row_estimates)
             _succeeded(source)
+            self._on_reading(reading, news.change.structural)
+        if self._registry.current.unconfirmed:
+            await self._confirm()
         return changes
+
+    async def _confirm(self) -> None:
+        """The same tools, known to be true: no change for anybody who lists them."""
+        async with self._replacing:
+            current = self._registry.current
+            unconfirmed = frozenset(name for name in current.unconfirmed if not self.confirmed(name))
+            if unconfirmed != current.unconfirmed:
+                self._registry.replace(replace(current, unconfirmed=unconfirmed))
 
     def _failed(self, source: _Source, error: Exception) -> None:
         source.failures += 1
@@ -302,15 +361,17 @@ class Watcher:
         source.error = message
 
     async def _replace(self, read: Mapping[str, Schema], changes: Sequence[SchemaDiff]) -> None:
-        kept = {name: source.schema for name, source in self._sources.items() if source.schema is not None}
-        schemas = {**kept, **read}
-        previous = self._registry.current
-        to_build = sum(len(change.names) for change in changes)
-        if to_build > BUILD_INLINE_TABLES or len(previous.targets) > KEEP_INLINE_TABLES:
-            catalog = await asyncio.to_thread(build, self._settings, schemas, previous)
-        else:
-            catalog = build(self._settings, schemas, previous)
-        self._registry.replace(catalog)
+        async with self._replacing:
+            kept = {name: source.schema for name, source in self._sources.items() if source.schema is not None}
+            schemas = {**kept, **read}
+            unconfirmed = frozenset(name for name in kept if name not in read and not self.confirmed(name))
+            previous = self._registry.current
+            to_build = sum(len(change.names) for change in changes)
+            if to_build > BUILD_INLINE_TABLES or len(previous.targets) > KEEP_INLINE_TABLES:
+                catalog = await asyncio.to_thread(build, self._settings, schemas, previous, unconfirmed)
+            else:
+                catalog = build(self._settings, schemas, previous, unconfirmed)
+            self._registry.replace(catalog)
         if not any(change.structural for change in changes) and read.keys() <= kept.keys():
             return
         outcome = self._outcome(changes)

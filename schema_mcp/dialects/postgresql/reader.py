@@ -57,7 +57,10 @@ async def gate(connection: asyncpg.Connection) -> Gate:
 
 
 def _gate(row: Row) -> Gate:
-    return Gate(identity="", version=f"{row['started']} {row['snapshot']}")
+    # Snapshots of one server follow each other: xmax never falls, and under one xmax running transactions only end.
+    _, xmax, running = row["snapshot"].split(":")
+    order = (int(xmax), -len(running.split(",")) if running else 0)
+    return Gate(identity="", version=f"{row['started']} {row['snapshot']}", era=row["started"], order=order)
 
 
 async def read(connection: asyncpg.Connection, source: str, selection: Selection, previous: Reading | None) -> Reading:

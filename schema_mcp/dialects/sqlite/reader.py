@@ -98,7 +98,7 @@ def read(
         relations = read_relations(connection, before.relations if before is not None else None)
         counts = row_counts(connection, relations)
     file.require(identity)
-    gate = Gate(identity, version)
+    gate = Gate(identity, version, era=identity)
     if before is not None and previous is not None and relations is before.relations:
         estimates = _estimates(previous.schema.tables, counts)
         return Reading(gate=gate, schema=previous.schema, row_estimates=estimates, fresh=frozenset(), mark=before)

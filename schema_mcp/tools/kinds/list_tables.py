@@ -56,19 +56,24 @@ class ListTablesTool:
         ]
         page = found[:limit]
         truncated = len(found) > limit
-        return AnswerPlan(
-            json=orjson.dumps(
-                {
-                    "tables": [_entry(view, target) for target in page],
-                    "row_count": len(page),
-                    "truncated": truncated,
-                    "next_cursor": seal(view.cursor_secret, caller, self.name, made_by, [page[-1].display])
-                    if truncated
-                    else None,
-                    "schema_version": view.generation,
-                }
-            )
-        )
+        answer: dict[str, Any] = {
+            "tables": [_entry(view, target) for target in page],
+            "row_count": len(page),
+            "truncated": truncated,
+            "next_cursor": seal(view.cursor_secret, caller, self.name, made_by, [page[-1].display])
+            if truncated
+            else None,
+            "schema_version": view.generation,
+        }
+        if view.unconfirmed:
+            answer |= {"confirmed": False, "hint": _UNCONFIRMED}
+        return AnswerPlan(json=orjson.dumps(answer))
+
+
+_UNCONFIRMED = (
+    "The database has not answered since the server started: these are the tables of an earlier time. server_status "
+    "tells why."
+)
 
 
 def _fits(target: Target, search: str, schema: str | None) -> bool:

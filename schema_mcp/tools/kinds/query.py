@@ -89,7 +89,8 @@ class QueryTool:
             limit=limit,
             answer=partial(_answer, target, caller, made_by, order.total),
             # A page goes on in the table that it began in.
-            identity=target.table.identity if keys is not None else "",
+            identity=target.table.identity if order.total else "",
+            continues=keys is not None,
         )
 
 

@@ -1,0 +1,116 @@
+"""The schema's values as JSON and back, by their own field types: a field that is added needs nothing here. Pure.
+
+A dataclass is an object without the members that hold their default, an enum its value, a tuple an array, a set a
+sorted array, a mapping an array of pairs. Reading is strict: what does not fit the model of this program is refused.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from functools import cache
+from types import MappingProxyType, NoneType, UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+#: Grows when the same JSON comes to mean something else: a field's default, the meaning of a value.
+FORMAT = 1
+
+T = TypeVar("T")
+
+_ATOMS = frozenset({str, int, bool, float, NoneType})
+
+
+def dumps(value: Any) -> str:
+    """ASCII alone, so that every store takes it; equal for equal values."""
+    return json.dumps(_encode(value), separators=(",", ":"))
+
+
+def loads(type_: Callable[..., T], text: str) -> T:
+    """The value of that type. Raises: ValueError if the text is none."""
+    try:
+        value: T = _decoder(type_)(json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f"this is no {getattr(type_, '__name__', type_)} of format {FORMAT}: {error}") from error
+    return value
+
+
+def _encode(value: Any) -> Any:
+    type_: Any = type(value)
+    if type_ in _ATOMS:
+        return value
+    if type_ is tuple:
+        return [_encode(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, frozenset):
+        return sorted(_encode(item) for item in value)
+    if isinstance(value, Mapping):
+        return [[_encode(key), _encode(item)] for key, item in value.items()]
+    encoded = {}
+    for name, default in _defaults(type_):
+        member = getattr(value, name)
+        if default is MISSING or member != default:
+            encoded[name] = _encode(member)
+    return encoded
+
+
+@cache
+def _defaults(type_: Any) -> tuple[tuple[str, Any], ...]:
+    if not is_dataclass(type_):
+        raise TypeError(f"{type_.__name__} has no form in JSON")
+    return tuple(
+        (item.name, item.default if item.default_factory is MISSING else item.default_factory())
+        for item in fields(type_)
+    )
+
+
+@cache
+def _decoder(type_: Any) -> Callable[[Any], Any]:
+    """What makes a value of that type out of JSON. Raises: TypeError for a type that has no form."""
+    origin, arguments = get_origin(type_), get_args(type_)
+    if type_ in _ATOMS:
+        return lambda given: _atom(type_, given)
+    if isinstance(type_, type) and issubclass(type_, Enum):
+        return type_
+    if isinstance(type_, type) and is_dataclass(type_):
+        return _object_decoder(type_)
+    if origin is UnionType or str(origin) == "typing.Union":
+        (inner,) = (argument for argument in arguments if argument is not NoneType)
+        return lambda given: None if given is None else _decoder(inner)(given)
+    if origin is frozenset:
+        return lambda given: frozenset(map(_decoder(arguments[0]), _array(given)))
+    if origin is tuple and arguments[-1] is Ellipsis:
+        return lambda given: tuple(map(_decoder(arguments[0]), _array(given)))
+    if origin is tuple:
+        return lambda given: tuple(
+            _decoder(argument)(item) for argument, item in zip(arguments, _array(given), strict=True)
+        )
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return lambda given: MappingProxyType(
+            {_decoder(arguments[0])(key): _decoder(arguments[1])(item) for key, item in _array(given)}
+        )
+    raise TypeError(f"{type_} has no form in JSON")
+
+
+def _object_decoder(type_: Any) -> Callable[[Any], Any]:
+    hints = get_type_hints(type_)
+    members = {item.name: hints[item.name] for item in fields(type_)}
+
+    def decode(given: Any) -> Any:
+        if not isinstance(given, dict):
+            raise TypeError(f"{type_.__name__} is an object")
+        return type_(**{name: _decoder(members[name])(item) for name, item in given.items()})
+
+    return decode
+
+
+def _atom(type_: type, given: Any) -> Any:
+    if type(given) is not type_:
+        raise TypeError(f"{type(given).__name__} is no {type_.__name__}")
+    return given
+
+
+def _array(given: Any) -> list[Any]:
+    if not isinstance(given, list):
+        raise TypeError(f"{type(given).__name__} is no array")
+    return given

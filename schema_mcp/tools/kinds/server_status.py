@@ -1,0 +1,70 @@
+"""`server_status`: how the server stands: its databases, whether it hears of changes, its history, what it lists."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from schema_mcp.caller import Caller
+from schema_mcp.state.records import HistoryStatus
+from schema_mcp.tools.arguments import refuse_unknown
+from schema_mcp.tools.base import Action, JsonSchema, ServerStatus, SourceStatus, StatusPlan
+from schema_mcp.tools.target import ToolLimits
+from schema_mcp.tools.times import iso
+from schema_mcp.tools.view import CatalogView
+
+
+class ServerStatusTool:
+    """The tool. Stateless."""
+
+    name = "server_status"
+    action = Action.INSPECT
+    title = "Server status"
+    description = "Whether the database answers, how old the schema is, how it is watched, and the history."
+
+    def input_schema(self, limits: ToolLimits) -> JsonSchema:
+        """No arguments."""
+        return {"type": "object", "properties": {}, "additionalProperties": False}
+
+    def plan(self, view: CatalogView, arguments: Mapping[str, Any], caller: Caller) -> StatusPlan:
+        """The server answers. Raises: InvalidArgument."""
+        refuse_unknown(arguments, ())
+        return StatusPlan(answer=_answer)
+
+
+def _answer(status: ServerStatus) -> bytes:
+    return orjson.dumps(
+        {
+            "schema_version": status.generation,
+            "sources": [_source(source) for source in status.sources],
+            "history": _history(status.history),
+            "surface": {"listed_tools": status.listed_tools, "listed_bytes": status.listed_bytes},
+        }
+    )
+
+
+def _source(source: SourceStatus) -> dict[str, Any]:
+    told: dict[str, Any] = {"source": source.source, "product": source.product}
+    if source.error is not None:
+        told |= {"state": "unreachable", "reason": source.error}
+    else:
+        told["state"] = "confirmed" if source.confirmed else "not confirmed"
+    told |= {"confirmed": source.confirmed, "tables": source.tables}
+    if source.confirmed_at is not None:
+        told["schema_true_at"] = iso(source.confirmed_at)
+        told["schema_age_s"] = round(max(0.0, time.time() - source.confirmed_at), 1)
+    told["watch"] = {"mode": "trigger" if source.listening else "poll", "interval_s": source.interval_s}
+    told["pool"] = {"size": source.pool_size, "in_use": source.pool_in_use}
+    return told
+
+
+def _history(history: HistoryStatus) -> dict[str, Any]:
+    members = {
+        "kept": history.kept,
+        "where": history.where,
+        "reason": history.reason,
+        "hint": history.hint,
+        "waiting": history.waiting,
+    }
+    return {name: value for name, value in members.items() if value is not None}
