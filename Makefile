@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test storm check format bench clean
+.PHONY: demo test storm check format bench mermaid clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/schema-mcp demo
@@ -26,6 +26,10 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Diagrams of hundreds of hostile schemas, read by Mermaid's own parser; where there is no npm it says so and goes on.
+mermaid: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.mermaid.check
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks

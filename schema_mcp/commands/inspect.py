@@ -13,7 +13,8 @@ from schema_mcp.commands.pretty import pretty
 from schema_mcp.config.model import Settings, StateSettings
 from schema_mcp.errors import CatalogReadError, SchemaMcpError, UsageError
 from schema_mcp.observe.log import configure, log
-from schema_mcp.schema.render import as_json, as_mermaid, as_text
+from schema_mcp.schema.mermaid import as_mermaid
+from schema_mcp.schema.render import as_json, as_text
 from schema_mcp.server.service import UnknownToolError
 from schema_mcp.state.place import OFF
 
