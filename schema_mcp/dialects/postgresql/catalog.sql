@@ -31,7 +31,7 @@ set local jit = off
 -- The gate, and what the user's own search path means; so before `search_path`.
 select pg_catalog.pg_current_snapshot()::pg_catalog.text as snapshot,
        pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::pg_catalog.text as started,
-       coalesce(pg_catalog.current_schema()::pg_catalog.text, 'public') as default_schema,
+       pg_catalog.current_setting('search_path') as search_path,
        pg_catalog.current_schemas(false)::pg_catalog.text[] as schemas
 
 -- name: search_path

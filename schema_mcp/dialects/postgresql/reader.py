@@ -27,6 +27,7 @@ from schema_mcp.dialects.postgresql.build import Row, build, is_gone, row_estima
 from schema_mcp.dialects.postgresql.changes import Mark, Tallies, recounted, rows_went, touched
 from schema_mcp.dialects.postgresql.errors import DRIVER_ERRORS, is_unavailable, reason
 from schema_mcp.dialects.postgresql.fetch import QUERIES, Part, fetch
+from schema_mcp.dialects.postgresql.search_path import default_schema
 from schema_mcp.dialects.postgresql.types import TypeGone
 from schema_mcp.errors import CatalogReadError
 from schema_mcp.schema.hide import visible
@@ -133,7 +134,7 @@ async def _context(connection: asyncpg.Connection, selection: Selection) -> _Con
     return _Context(
         gate=_gate(row),
         started=row["started"],
-        default_schema=row["default_schema"],
+        default_schema=default_schema(row["search_path"]),
         schemas=tuple(selection.schemas or row["schemas"]),
         oldest=int(row["snapshot"].partition(":")[0]),
     )
@@ -240,13 +241,13 @@ async def _merged(
     )
 
 
-def _schema(source: str, default_schema: str, tables: Mapping[TableName, Table], previous: Reading | None) -> Schema:
+def _schema(source: str, default: str, tables: Mapping[TableName, Table], previous: Reading | None) -> Schema:
     """The very schema of the reading before, if nothing in it has changed."""
-    if previous is not None and previous.schema.default_schema == default_schema:
+    if previous is not None and previous.schema.default_schema == default:
         known = previous.schema.tables
         if len(known) == len(tables) and all(known.get(name) is table for name, table in tables.items()):
             return previous.schema
-    return Schema(source=source, dialect="postgresql", default_schema=default_schema, tables=tables)
+    return Schema(source=source, dialect="postgresql", default_schema=default, tables=tables)
 
 
 async def _read_portably(connection: asyncpg.Connection, source: str, selection: Selection) -> Reading:
@@ -258,7 +259,7 @@ async def _read_portably(connection: asyncpg.Connection, source: str, selection:
             connection.fetch,
             source=source,
             dialect="postgresql",
-            default_schema=context["default_schema"],
+            default_schema=default_schema(context["search_path"]),
             schemas=selection.schemas or context["schemas"],
             selection=selection,
             checks_in_parentheses=connection.get_server_version().major < 18,
