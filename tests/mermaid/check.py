@@ -36,7 +36,7 @@ TYPES = ["integer", "numeric(10,2)", "character varying(20)", "timestamp(3) with
 
 
 def main() -> int:
-    """Exit status: 0 if Mermaid reads of every schema what is in it, 1 if not; 0 with a word where npm cannot be had."""
+    """Exit status: 0 if Mermaid reads of every schema what is in it, 1 if not, 0 where there is no npm."""
     npm, node = shutil.which("npm"), shutil.which("node")
     if npm is None or node is None:
         print("mermaid: npm is not here, so diagrams are not checked with Mermaid's own parser")
