@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from tests.conftest import Place
+from tests.notes_server import VERSION, Raw, request
 from tests.peers import LEGACY, LIMIT_S, MODERN, Inside, Peer, inside, served
-from tests.test_serving import VERSION, Raw, request
 from tests.waiting import until
 
 #: Where the version of PostgreSQL makes no difference.

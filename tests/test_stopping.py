@@ -11,9 +11,9 @@ import pytest
 from anyio.abc import Process
 
 from tests.conftest import Place
+from tests.notes_server import opening, request
 from tests.peers import COMMAND, LEGACY, LIMIT_S, environment, join
 from tests.test_running import SLOW, busy, count
-from tests.test_serving import opening, request
 from tests.waiting import until
 
 STOP_LIMIT_S = 2.0
