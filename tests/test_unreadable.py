@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import anyio
@@ -139,3 +140,25 @@ async def test_a_file_that_loses_its_end_under_the_program_is_told_and_used_once
         assert "damaged" in error["message"]
         await file.write_bytes(whole)
         assert await program.peer.rows("query_cats") == [{"id": 1}]
+
+
+@POSTGRESQL
+async def test_a_table_under_a_long_alter_holds_up_nobody_even_while_others_come_all_the_time(place: Place) -> None:
+    place.execute("CREATE TABLE cats (id integer, age integer CHECK (age > 0))")
+    async with inside(place.url, **QUICK) as program, anyio.create_task_group() as others:
+        holder, maker = [await asyncpg.connect(place.url) for _ in range(2)]
+        await program.peer.names()
+        place.execute("ALTER TABLE cats ADD COLUMN name text")
+        await holder.execute("BEGIN; ALTER TABLE cats ADD COLUMN weight integer CHECK (weight > 0)")
+
+        async def make() -> None:
+            for number in count():
+                await maker.execute(f"CREATE TABLE more_{number} (id integer)")
+
+        others.start_soon(make)
+        for number in (100, 300):
+            await until(lambda number=number: f"query_more_{number}" in program.app.registry.current.table_tools)  # type: ignore[misc]
+        assert failures(program) == []
+        others.cancel_scope.cancel()
+        holder.terminate()
+        maker.terminate()

@@ -227,8 +227,9 @@ async def _merged(
         gate=context.gate,
         schema=_schema(source, context.default_schema, tables, previous),
         postponed=frozenset(postponed.values()),
-        # By oid: one that was dropped in mid-read has no row here, and no name in the next reading.
-        fresh=frozenset(found.relations) if found.relations is not None else None,
+        # By oid: one that was dropped in mid-read has no row here, and no name in the next reading. What is postponed
+        # stands as it was.
+        fresh=frozenset(found.relations - postponed.keys()) if found.relations is not None else None,
         row_estimates=estimates,
         mark=Mark(
             context=context.binds,
