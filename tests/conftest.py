@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.postgres import PostgresServer, Server, available_servers, open_server
+from tests.reading import Live
 
 SERVERS = available_servers()
 
@@ -103,3 +104,18 @@ def sqlite_place(path: Path) -> Place:
 
     execute("VACUUM")  # writes the file's header
     return Place("sqlite", str(path), execute)
+
+
+@pytest.fixture
+def live(server: Server, database: str) -> Live:
+    """The same database for the tests of the readers."""
+    return Live(server, database)
+
+
+@pytest.fixture
+def role(live: Live) -> Iterator[str]:
+    """A role that may see the schema `public` and nothing in it."""
+    name = f"reader_{uuid.uuid4().hex}"
+    live.execute(f"create role {name}; grant usage on schema public to {name}")
+    yield name
+    live.execute(f"drop owned by {name}; drop role {name}")

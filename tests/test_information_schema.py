@@ -1,7 +1,5 @@
 """The portable reader: equal to the exact one in all that information_schema can tell."""
 
-import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 
 import anyio
@@ -12,21 +10,8 @@ from schema_mcp.errors import CatalogReadError
 from schema_mcp.schema.model import Schema, TableKind
 from schema_mcp.schema.select import Selection
 from schema_mcp.schema.types import SqlType, TypeKind
-from tests.postgres import Server, quote_name
+from tests.postgres import quote_name
 from tests.reading import LOCK_LIMIT_S, LOCKED, Live, connected, name, read, transaction
-
-
-@pytest.fixture
-def live(server: Server, database: str) -> Live:
-    return Live(server, database)
-
-
-@pytest.fixture
-def role(live: Live) -> Iterator[str]:
-    name = f"reader_{uuid.uuid4().hex}"
-    live.execute(f"create role {name}; grant usage on schema public to {name}")
-    yield name
-    live.execute(f"drop owned by {name}; drop role {name}")
 
 
 async def read_portably(live: Live, role: str | None = None) -> Schema:

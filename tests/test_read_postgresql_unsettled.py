@@ -9,13 +9,8 @@ from schema_mcp.dialects.base import Gate, Reading
 from schema_mcp.dialects.postgresql import reader
 from schema_mcp.errors import CatalogReadError
 from schema_mcp.schema.select import Selection
-from tests.postgres import PostgresServer, Server
+from tests.postgres import PostgresServer
 from tests.reading import LOCK_LIMIT_S, LOCKED, SELECT, Live, connected, name, read, transaction, until
-
-
-@pytest.fixture
-def live(server: Server, database: str) -> Live:
-    return Live(server, database)
 
 
 async def test_a_locked_table_stays_as_it_was_and_hides_no_other(live: Live) -> None:
