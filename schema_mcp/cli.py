@@ -57,7 +57,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return asyncio.run(demo(print))
     if arguments.command == "call":
         arguments.json, arguments.database = _json_and_database(arguments.words)
-    if arguments.command == "trigger" and arguments.action == "show":
+    if arguments.command == "trigger" and arguments.action == "show" and arguments.database is None:
         from schema_mcp.commands.trigger import script
 
         print(script("show"), end="")

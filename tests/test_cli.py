@@ -120,6 +120,18 @@ def test_read_only_refuses_an_insert_in_the_database_itself(pets: str) -> None:
         assert connection.execute("SELECT count(*) FROM pets").fetchone() == (2,)
 
 
+def test_schema_shows_hostile_names_so_that_each_is_told_from_what_stands_around_it(tmp_path: Path) -> None:
+    path = tmp_path / "hostile.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript('CREATE TABLE "main.plain\n" ("a, b" INTEGER, "\x1b[31m""red" TEXT, größe REAL);')
+    assert run("schema", str(path)).stdout == (
+        'main."main.plain\\u000a" (table)\n'
+        '  "a, b"             INTEGER\n'
+        '  "\\u001b[31m""red"  TEXT\n'
+        "  größe              REAL\n"
+    )
+
+
 def test_schema_prints_text_json_and_mermaid(pets: str) -> None:
     text = run("schema", pets).stdout
     assert text == (

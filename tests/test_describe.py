@@ -276,3 +276,10 @@ async def test_what_the_role_may_not_read_is_not_there(shared_postgresql: Place)
             assert (await peer.error("query_rows", {"table": "vault"}))["code"] == "unknown_table"
     finally:
         shared_postgresql.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+async def test_a_database_without_tables_says_what_may_be_the_reason(place: Place) -> None:
+    async with inside(place.url) as program:
+        answer = await program.peer.call("list_tables")
+    assert answer["tables"] == []
+    assert answer["hint"].startswith("The database has no table that the connected role may use")

@@ -98,7 +98,8 @@ def test_the_sql_is_shown_and_nothing_is_done(action: str, word: str, database: 
     assert server.execute("SELECT count(*) FROM pg_event_trigger", database.rpartition("/")[2]) == "0"
 
 
-def test_sqlite_needs_no_trigger_and_says_so() -> None:
-    refused = trigger("install", "sample.sqlite")
+@pytest.mark.parametrize("action", ["show", "install", "uninstall"])
+def test_sqlite_needs_no_trigger_and_says_so(action: str) -> None:
+    refused = trigger(action, "sample.sqlite")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "the trigger is for PostgreSQL" in refused.stderr

@@ -31,6 +31,8 @@ async def apply(settings: Settings, action: str) -> str:
     dialect = choose_dialect(url)
     if dialect.name != "postgresql":
         raise UsageError("the trigger is for PostgreSQL; a SQLite file is looked at every 0.1 s anyway")
+    if action == "show":
+        return script("show").rstrip()
     limits = SessionLimits(
         statement_timeout_s=settings.limits.statement_timeout_s,
         lock_timeout_s=settings.limits.lock_timeout_s,

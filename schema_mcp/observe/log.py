@@ -81,7 +81,11 @@ def _replaced(observation: CatalogReplaced) -> str:
         )
         if names
     ]
-    return f"schema {observation.generation}: {'; '.join(parts) or 'no tables'} ({cost})"
+    return f"schema {observation.generation}: {'; '.join(parts) or _NO_TABLES} ({cost})"
+
+
+#: At the first reading, where most often it is the configuration.
+_NO_TABLES = "no table that the role may use in the schemas served (database.schemas, else those of its search path)"
 
 
 def _names(names: tuple[str, ...]) -> str:

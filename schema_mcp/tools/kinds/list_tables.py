@@ -67,9 +67,15 @@ class ListTablesTool:
         }
         if view.unconfirmed:
             answer |= {"confirmed": False, "hint": _UNCONFIRMED}
+        elif not view.targets:
+            answer["hint"] = _NO_TABLES
         return AnswerPlan(json=orjson.dumps(answer))
 
 
+_NO_TABLES = (
+    "The database has no table that the connected role may use in the schemas that are served (those in the setting "
+    "database.schemas, else those of the role's search path), or database.include and database.exclude leave none."
+)
 _UNCONFIRMED = (
     "The database has not answered since the server started: these are the tables of an earlier time. server_status "
     "tells why."
