@@ -65,7 +65,7 @@ def read_limit(arguments: Mapping[str, Any], name: str, default: int, maximum: i
         raise InvalidArgument(
             ErrorCode.INVALID_ARGUMENT,
             f"'{name}' takes an integer from 1 to {maximum}, got {shown(given)}",
-            f"Ask for at most {maximum} rows at a time and go on with 'cursor'.",
+            f"Ask for 1 to {maximum} at a time.",
         )
     return given
 

@@ -41,5 +41,5 @@ def _answer(outcome: RefreshOutcome) -> bytes:
     }
     if outcome.errors:
         answer["errors"] = [{"source": source, "message": text} for source, text in outcome.errors.items()]
-        answer["hint"] = "The last schema that could be read stays in use until the database answers again."
+        answer["hint"] = "The last schema that could be read, if any, stays in use until the database answers again."
     return orjson.dumps(answer)
