@@ -11,7 +11,7 @@ phrases the statements, the driver runs them.
 import time
 from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
@@ -101,8 +101,7 @@ class Statement:
     returns_rows: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row as it leaves the database: `json` is its JSON object; `keys` its order keys, bindable again."""
 
     json: bytes

@@ -87,9 +87,10 @@ def _batches(connection: SqliteConnection, statement: Statement, max_rows: int) 
     """Runs in the connection's thread, its end included."""
     connection.file.require(connection.identity)
     raw = connection.raw
-    write = row_writer(statement.labels, statement.types)
+    write, finished = row_writer(statement.labels, statement.types)
     cursor = raw.execute(statement.sql, statement.values)
     rows: list[Row] = []
+    raw_rows: list[tuple[Any, ...]] = []
     size_bytes = 0
     try:
         for values in islice(_values(raw, cursor), max_rows or None):
@@ -97,11 +98,12 @@ def _batches(connection: SqliteConnection, statement: Statement, max_rows: int) 
             if statement.keys and any(type(key) is Undecodable for key in row.keys):
                 raise UnboundKey("an order column holds text that is not UTF-8, after which no page can begin")
             rows.append(row)
+            raw_rows.append(values)
             size_bytes += len(row.json)
             if len(rows) == BATCH_ROWS or size_bytes >= BATCH_BYTES:
-                yield rows
-                rows, size_bytes = [], 0
-        return rows
+                yield finished(rows, raw_rows)
+                rows, raw_rows, size_bytes = [], [], 0
+        return finished(rows, raw_rows)
     finally:
         with suppress(sqlite3.ProgrammingError):  # a connection that was given up has closed it
             cursor.close()
