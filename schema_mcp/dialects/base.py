@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 
 from schema_mcp.errors import CallError
-from schema_mcp.schema.model import Column, Schema, Table, TableKind, TableName
+from schema_mcp.schema.model import Column, Schema, Table, TableName
 from schema_mcp.schema.select import Selection
 from schema_mcp.schema.types import SqlType
 
@@ -90,7 +90,7 @@ class Statement:
 
     `labels`: names of the JSON members of a row that comes back, in order. `keys`: how many further columns follow
     that are not part of the row (order keys for the cursor). `returns_rows` False: `fetch` gives as many empty rows as
-    the database says it has written.
+    the database says it has written; where it does not say, as the statement has sent.
     """
 
     sql: str
@@ -123,8 +123,6 @@ class Dialect(Protocol):
     nulls_first: bool
     #: A list can be bound as one parameter, so that a statement's text does not grow with the number of values.
     binds_lists: bool
-    #: Kinds of relation of which `RETURNING` tells what was sent, not what was stored.
-    returns_what_was_sent: frozenset[TableKind]
     #: How strings begin that stand for a value which JSON, or the column's type, has no other form for: such a string
     #: goes to `encode` as it is.
     tags: tuple[str, ...]

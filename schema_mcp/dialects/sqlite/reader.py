@@ -220,6 +220,8 @@ class _Builder:
             comment=said.comment,
             privileges=privileges,
             row_identity=_row_identity(relation),
+            # RETURNING tells what was sent to a view's trigger or a module (sqlite.org/lang_returning.html section 3).
+            returns_rows=relation.kind is TableKind.TABLE,
             identity=identity(relation.identity),
         )
 

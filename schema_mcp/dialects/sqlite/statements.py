@@ -89,6 +89,10 @@ def _batches(connection: SqliteConnection, statement: Statement, max_rows: int) 
     raw = connection.raw
     write, finished = row_writer(statement.labels, statement.types)
     cursor = raw.execute(statement.sql, statement.values)
+    if not statement.returns_rows:
+        # SQLite counts nothing that a view's trigger writes, and a statement writes one row.
+        cursor.close()
+        return [Row(b"{}", ())]
     rows: list[Row] = []
     raw_rows: list[tuple[Any, ...]] = []
     size_bytes = 0
