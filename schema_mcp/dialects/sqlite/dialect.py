@@ -36,7 +36,7 @@ class SqliteDialect:
     begin_read = "BEGIN"
     #: Not deferred: a transaction that has read cannot always be let to write (SQLITE_BUSY_SNAPSHOT).
     begin_write = "BEGIN IMMEDIATE"
-    identity = reader.IDENTITY
+    identity = statements.IDENTITY
 
     def __init__(self) -> None:
         self.sqlalchemy: SqlalchemyDialect = sqlalchemy_aiosqlite.dialect()

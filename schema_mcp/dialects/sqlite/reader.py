@@ -18,8 +18,6 @@ from schema_mcp.dialects.sqlite.relations import QUERIES, Relations, read_relati
 from schema_mcp.schema.model import Schema, Table, TableName
 from schema_mcp.schema.select import Selection
 
-IDENTITY = QUERIES["identity"].sql
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Mark:
