@@ -53,7 +53,8 @@ STORED: list[tuple[str, Any, str, str]] = [
     ("", "007", "text", '"007"'),
     ("STRING", "1.5", "real", "1.5"),
     ("BLOB", b"\x00\xff", "blob", '"AP8="'),
-    ("JSON", {"a": [1, 2**70, "\n"], "b": None}, "text", '{"a":[1,1180591620717411303424,"\\n"],"b":null}'),
+    ("JSON", {"a": [1, 2**53, "\n"], "b": None}, "text", '{"a":[1,9007199254740992,"\\n"],"b":null}'),
+    ("JSON", [2**70], "text", '{"$json":"[1180591620717411303424]"}'),
     ("JSON", 0.30000000000000004, "real", "0.30000000000000004"),
     ("JSON", "text", "text", '"text"'),
     ("JSON", True, "text", "true"),
@@ -209,3 +210,26 @@ async def test_rows_are_inserted_by_column_and_hostile_names_are_only_names(path
         f'{{"one":"first","{key}":"second"}}',
         f'{{"one":"d","{key}":null}}',
     ]
+
+
+async def test_what_a_relation_is_is_not_asked_again_until_the_schema_has_changed(path: Path) -> None:
+    execute(path, "CREATE TABLE a (x); CREATE TABLE b (x)")
+    asked: list[str] = []
+    async with opened(path) as connection:
+
+        async def identity(name: str) -> tuple[Any, ...]:
+            (row,) = await rows_of(connection, Statement(DIALECT.identity, ("main", name)), 1)
+            return row.keys
+
+        await connection.run(lambda raw: raw.set_trace_callback(asked.append))
+        first, second = await identity("a"), await identity("b")
+        assert first != second
+        assert sum("sqlite_schema" in sql for sql in asked) == 2
+        await connection.execute("BEGIN IMMEDIATE")
+        assert (await identity("a"), await identity("b")) == (first, second)
+        await connection.execute("ROLLBACK")
+        assert sum("sqlite_schema" in sql for sql in asked) == 2
+        execute(path, "ALTER TABLE a RENAME TO c; ALTER TABLE b RENAME TO a; ALTER TABLE c RENAME TO b")
+        await connection.execute("BEGIN IMMEDIATE")
+        roots = [str(keys[0]).split()[0] for keys in (await identity("a"), await identity("b"), second, first)]
+        assert roots[:2] == roots[2:]

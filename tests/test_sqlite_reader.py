@@ -154,11 +154,14 @@ async def test_views_take_rows_only_by_a_trigger_and_broken_ones_are_left_out(pa
         "plain": Table(
             name=name("plain"),
             kind=TableKind.VIEW,
+            returns_rows=False,
             columns=(column("a", 1, "DATE", privileges=READS), column("c", 2, "", privileges=READS)),
             comment="dates only nothing else",
             privileges=READS,
         ),
-        "taking": Table(name=name("taking"), kind=TableKind.VIEW, columns=(column("p", 1, "DATE"),)),
+        "taking": Table(
+            name=name("taking"), kind=TableKind.VIEW, returns_rows=False, columns=(column("p", 1, "DATE"),)
+        ),
     }
 
 
@@ -168,6 +171,7 @@ async def test_virtual_tables_show_their_columns_and_hide_their_shadows(path: Pa
         "notes": Table(
             name=name("notes"),
             kind=TableKind.VIRTUAL,
+            returns_rows=False,
             columns=(column("title", 1, ""), column("body", 2, "")),
             row_identity=("rowid",),
         ),

@@ -11,13 +11,13 @@ phrases the statements, the driver runs them.
 import time
 from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 
 from schema_mcp.errors import CallError
-from schema_mcp.schema.model import Column, Schema, Table, TableKind, TableName
+from schema_mcp.schema.model import Column, Schema, Table, TableName
 from schema_mcp.schema.select import Selection
 from schema_mcp.schema.types import SqlType
 
@@ -90,7 +90,7 @@ class Statement:
 
     `labels`: names of the JSON members of a row that comes back, in order. `keys`: how many further columns follow
     that are not part of the row (order keys for the cursor). `returns_rows` False: `fetch` gives as many empty rows as
-    the database says it has written.
+    the database says it has written; where it does not say, as the statement has sent.
     """
 
     sql: str
@@ -101,8 +101,7 @@ class Statement:
     returns_rows: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row as it leaves the database: `json` is its JSON object; `keys` its order keys, bindable again."""
 
     json: bytes
@@ -124,8 +123,6 @@ class Dialect(Protocol):
     nulls_first: bool
     #: A list can be bound as one parameter, so that a statement's text does not grow with the number of values.
     binds_lists: bool
-    #: Kinds of relation of which `RETURNING` tells what was sent, not what was stored.
-    returns_what_was_sent: frozenset[TableKind]
     #: How strings begin that stand for a value which JSON, or the column's type, has no other form for: such a string
     #: goes to `encode` as it is.
     tags: tuple[str, ...]

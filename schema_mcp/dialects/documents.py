@@ -18,11 +18,14 @@ AS_TEXT = "$json"
 
 #: Digits that any double keeps (IEEE 754 binary64).
 _EXACT_DIGITS = 15
-#: For the quick look at numbers: what they are made of as `0` and `e`, and all else as a space.
+#: For the quick look at numbers: what they are made of as `0`, `e` and `-`, and all else as a space.
 _DIGITS = bytes(
-    ord("0") if chr(byte) in "0123456789." else ord("e") if chr(byte) in "eE" else 32 for byte in range(256)
+    next((ord(to) for to, made in (("0", "0123456789."), ("e", "eE"), ("-", "-+")) if chr(byte) in made), 32)
+    for byte in range(256)
 )
 _MANY_DIGITS = b"0" * (_EXACT_DIGITS + 1)
+#: With up to 15 digits, only an exponent of three digits can lead beyond the range of a double.
+_LONG_EXPONENT, _LONG_NEGATIVE_EXPONENT = b"0e000", b"0e-000"
 #: The same for integers, which have no digits after a point.
 _INTEGERS = bytes(ord("0") if chr(byte) in "0123456789" else byte if byte == ord(".") else 32 for byte in range(256))
 _LONG_INTEGER = b" " + _MANY_DIGITS
@@ -46,8 +49,13 @@ def doubtful(texts: bytes, *, spelled: bool) -> bool:
     """
     if b'"' + AS_TEXT.encode() in texts or (spelled and b"\\u" in texts):
         return True
+    return has_long_numbers(texts, spelled=spelled)
+
+
+def has_long_numbers(texts: bytes, *, spelled: bool) -> bool:
+    """Whether there may be a number that no double holds; see `doubtful`."""
     digits = texts.translate(_DIGITS)
-    return _MANY_DIGITS in digits or (spelled and b"0e" in digits)
+    return _MANY_DIGITS in digits or (spelled and (_LONG_EXPONENT in digits or _LONG_NEGATIVE_EXPONENT in digits))
 
 
 def is_plain(text: str) -> bool:
@@ -56,7 +64,7 @@ def is_plain(text: str) -> bool:
 
     It is not looked at for what `text_of` would take.
     """
-    if _LONG_INTEGER in text.encode().translate(_INTEGERS):
+    if _has_long_integers(text):
         return False
     try:
         again = orjson.dumps(orjson.loads(text)).decode()
@@ -65,12 +73,34 @@ def is_plain(text: str) -> bool:
     return _unspaced(again) == _unspaced(text)
 
 
+def _has_long_integers(text: str) -> bool:
+    return _LONG_INTEGER in b" " + text.encode().translate(_INTEGERS)
+
+
 def _unspaced(text: str) -> str:
     return text.replace(", ", ",").replace(": ", ":")
 
 
+def is_json(text: str) -> bool:
+    """Whether it is JSON (RFC 8259), readable everywhere or not. False where Python cannot follow, at some 1000 levels,
+    which is more than SQLite's own functions take.
+    """
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        try:
+            json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            return False
+    return True
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
 def kept(document: str) -> str:
-    """The document itself, if every JSON reader reads all of it; else the object that carries its text."""
+    """The very document, if every JSON reader keeps it and tells it from SQL's null; else the object with its text."""
     if _is_kept(document):
         return document
     return as_text(document)
@@ -82,13 +112,21 @@ def as_text(document: str) -> str:
 
 
 def _is_kept(document: str) -> bool:
-    for number in _NUMBER.findall(_STRING.sub("", document)):
-        if (len(number) > _EXACT_DIGITS or "e" in number.lower()) and Decimal(repr(float(number))) != Decimal(number):
-            return False
     try:
-        return text_of(orjson.loads(document)) is None
+        value = orjson.loads(document)
     except orjson.JSONDecodeError:
         return False
+    if value is None or text_of(value) is not None:
+        return False
+    if not has_long_numbers(document.encode(), spelled=True):
+        return True
+    if not _has_long_integers(document) and _unspaced(orjson.dumps(value).decode()) == _unspaced(document):
+        return True
+    return all(
+        Decimal(repr(float(number))) == Decimal(number)
+        for number in _NUMBER.findall(_STRING.sub("", document))
+        if len(number) > _EXACT_DIGITS or "e" in number.lower()
+    )
 
 
 def members(row: str) -> dict[str, str]:

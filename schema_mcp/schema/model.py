@@ -158,7 +158,8 @@ class Table:
     has_children: bool = False
     #: Row-level security applies to the role.
     row_security: bool = False
-    #: An insert can answer with rows: False where a rule of the database is run in its place.
+    #: An insert can answer with the rows that it stored: False where a rule, a trigger of a SQLite view or a virtual
+    #: table's module takes them, and the database answers with none or with what was sent.
     returns_rows: bool = True
     #: It has columns that the configuration hides: what the database says of it is not passed on unread.
     hides_columns: bool = False

@@ -12,7 +12,7 @@ from schema_mcp.dialects.base import Connection, DriverValue, Gate, Reading, Row
 from schema_mcp.dialects.postgresql import errors, reader, statements, values
 from schema_mcp.dialects.postgresql.fetch import QUERIES
 from schema_mcp.errors import CallError
-from schema_mcp.schema.model import Column, Table, TableKind
+from schema_mcp.schema.model import Column, Table
 from schema_mcp.schema.select import Selection
 from schema_mcp.schema.types import SqlType
 
@@ -43,7 +43,6 @@ class PostgresqlDialect:
     nulls_first = False
     binds_lists = True
     tags: tuple[str, ...] = ()
-    returns_what_was_sent: frozenset[TableKind] = frozenset()
     begin_read = "BEGIN READ ONLY"
     begin_write = "BEGIN"
     identity = QUERIES["identity"].sql

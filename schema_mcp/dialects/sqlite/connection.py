@@ -18,6 +18,8 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 import aiosqlite
 import anyio
 
+from schema_mcp.dialects.base import DriverValue, Row
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -75,6 +77,9 @@ class SqliteConnection(aiosqlite.Connection):
         self._thread.daemon = True
         self.file = file
         self.identity = ""
+        #: What relations are, as `statements` has found at that schema_version.
+        self.identities: dict[tuple[DriverValue, ...], list[Row]] = {}
+        self.identities_version = -1
 
     def __await__(self) -> Generator[Any, None, Self]:
         self._thread.start()

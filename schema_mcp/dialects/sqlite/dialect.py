@@ -15,7 +15,7 @@ from schema_mcp.dialects.sqlite import errors, reader, statements, values
 from schema_mcp.dialects.sqlite.connection import DatabaseFile, SqliteConnection
 from schema_mcp.dialects.sqlite.tagged import TAGS
 from schema_mcp.errors import CallError, CatalogReadError, ConfigurationError
-from schema_mcp.schema.model import Column, Table, TableKind
+from schema_mcp.schema.model import Column, Table
 from schema_mcp.schema.select import Selection
 from schema_mcp.schema.types import SqlType
 
@@ -33,12 +33,10 @@ class SqliteDialect:
     nulls_first = True
     binds_lists = False
     tags: tuple[str, ...] = TAGS
-    #: A view's trigger and a virtual table's module store what they like (sqlite.org/lang_returning.html section 3).
-    returns_what_was_sent = frozenset({TableKind.VIEW, TableKind.VIRTUAL})
     begin_read = "BEGIN"
     #: Not deferred: a transaction that has read cannot always be let to write (SQLITE_BUSY_SNAPSHOT).
     begin_write = "BEGIN IMMEDIATE"
-    identity = reader.IDENTITY
+    identity = statements.IDENTITY
 
     def __init__(self) -> None:
         self.sqlalchemy: SqlalchemyDialect = sqlalchemy_aiosqlite.dialect()

@@ -2,11 +2,13 @@
 
 How values leave, by column family: integers beyond 2^53 as strings, infinite floats as "Infinity" and "-Infinity",
 blobs as base64, everything of a NUMERIC column as a string, 0 and 1 of a BOOLEAN column as false and true, a text of a
-JSON column as the JSON that it is. A number is a number in every column. What else a column's family does not expect
-(SQLite lets any column hold anything), and what could be taken for another value, leaves tagged: see `tagged`.
+JSON column as the JSON that it is, see `dialects.documents`. A number is a number in every column. What else a
+column's family does not expect (SQLite lets any column hold anything), and what could be taken for another value,
+leaves tagged: see `tagged`.
 
 A row's way is found once for each combination of storage classes; rare values (infinite, beyond 2^53, tagged) are seen
-in what orjson made, and the row is then made again, value by value.
+in what orjson made, and the row is then made again, value by value. For the numbers in documents, which take longest, a
+batch is looked at as a whole.
 """
 
 import math
@@ -17,6 +19,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from schema_mcp.dialects.base import MAX_EXACT_INTEGER, Row
+from schema_mcp.dialects.documents import AS_TEXT, as_text, has_long_numbers, is_json, is_plain, kept
 from schema_mcp.dialects.sqlite.tagged import MARK, TAGS, Undecodable, float_text, tagged
 from schema_mcp.dialects.sqlite.types import Affinity, affinity
 from schema_mcp.schema.types import SqlType, TypeKind
@@ -31,12 +34,19 @@ _MAX_WAYS = 1000
 _Converter: TypeAlias = Callable[[Any], Any]
 #: The members that are not left to orjson, and whether there are floats among the values.
 _Way: TypeAlias = tuple[list[tuple[str, _Converter]], bool]
+#: A row as the driver gives it.
+_Raw: TypeAlias = tuple[Any, ...]
 
 
-def row_writer(labels: Sequence[str], types: Sequence[SqlType]) -> Callable[[tuple[Any, ...]], Row]:
-    """A function from a raw row (the labelled columns, then the keys) to a `Row`."""
+def row_writer(
+    labels: Sequence[str], types: Sequence[SqlType]
+) -> tuple[Callable[[_Raw], Row], Callable[[list[Row], list[_Raw]], list[Row]]]:
+    """A function from a raw row (the labelled columns, then the keys) to a `Row`, and one that gives a batch of these
+    its last form, from what it was made of.
+    """
     width = len(labels)
     columns = list(zip(labels, types, strict=True))
+    has_documents = any(type_.kind is TypeKind.JSON for type_ in types)
     ways: dict[tuple[type, ...], _Way] = {}
 
     def way(classes: tuple[type, ...]) -> _Way:
@@ -64,19 +74,32 @@ def row_writer(labels: Sequence[str], types: Sequence[SqlType]) -> Callable[[tup
                 text = exactly(values)
         return Row(text, values[width:])
 
+    def finished(rows: list[Row], raw: list[_Raw]) -> list[Row]:
+        if not has_documents:
+            return rows
+        together = b",".join([row.json for row in rows])
+        if has_long_numbers(together, spelled=True) and not is_plain(f"[{together.decode()}]"):
+            rows = [
+                Row(exactly(values), row.keys) if has_long_numbers(row.json, spelled=True) else row
+                for row, values in zip(rows, raw, strict=True)
+            ]
+        if b"\n" in together or b"\r" in together:
+            return [Row(_on_one_line(row.json), row.keys) for row in rows]
+        return rows
+
     def exactly(values: tuple[Any, ...]) -> bytes:
         return orjson.dumps(
             {label: _form(type_, value) for (label, type_), value in zip(columns, values, strict=False)}
         )
 
-    return write
+    return write, finished
 
 
 def _converter(type_: SqlType, class_: type) -> _Converter | None:
     """What makes the JSON form of a value of that class, rare values aside; None where orjson does."""
     kind = type_.kind
     if class_ is str and kind not in _TEXTUAL:
-        return _embedded_json if kind is TypeKind.JSON else tagged
+        return _likely_document if kind is TypeKind.JSON else tagged
     if class_ is bytes and kind is not TypeKind.BYTES:
         return tagged
     if class_ is int and kind is TypeKind.BOOLEAN:
@@ -94,7 +117,7 @@ def _form(type_: SqlType, value: Any) -> Any:
             return value
         case str():
             if kind is TypeKind.JSON:
-                return _embedded_json(value)
+                return _document(value)
             return value if kind in _TEXTUAL and not value.startswith(TAGS) else tagged(value)
         case bytes():
             return _base64(value) if kind is TypeKind.BYTES else tagged(value)
@@ -110,9 +133,9 @@ def _form(type_: SqlType, value: Any) -> Any:
 
 
 def _big_integer(type_: SqlType, value: int) -> Any:
-    """As a string, where that is no text; in a JSON column as the JSON that it is."""
+    """As a string, where that is no text; in a JSON column as the document that it is."""
     if type_.kind is TypeKind.JSON:
-        return orjson.Fragment(str(value))
+        return orjson.Fragment(kept(str(value)))
     digits_are_a_number = type_.kind in _TEXTUAL and affinity(type_) in _AFFINITIES_OF_NUMBERS
     if digits_are_a_number or type_.kind in (TypeKind.INTEGER, TypeKind.FLOAT):
         return str(value)
@@ -123,19 +146,33 @@ def _boolean(value: int) -> bool | int:
     return value == 1 if value in (0, 1) else value
 
 
-def _embedded_json(text: str) -> Any:
-    """The JSON text itself. Its line breaks, white space all of them, would break line framing (RFC 8259 section 2).
-
-    Tagged: what is no JSON or not readable everywhere (`1e400`, half a surrogate pair); `null`, which would be taken
-    for the null of SQL; a string that looks like a tagged one.
+def _document(text: str) -> Any:
+    """The JSON document itself, or the object that carries its text; so does a string that looks like a tagged one.
+    Tagged is what is no JSON.
     """
+    document = kept(text)
+    if document is not text:
+        return orjson.Fragment(document) if is_json(text) else tagged(text)
+    if text.lstrip(" \t\r\n").startswith('"') and orjson.loads(text).startswith(TAGS):
+        return orjson.Fragment(as_text(text))
+    return orjson.Fragment(text)
+
+
+def _likely_document(text: str) -> Any:
+    """The same, quickly for most documents. The numbers in them are not looked at."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        return tagged(text)
-    if value is None or (type(value) is str and value.startswith(TAGS)):
-        return tagged(text)
-    return orjson.Fragment(text.replace("\r", " ").replace("\n", " "))
+        return _document(text)
+    class_ = type(value)
+    if class_ is list or (class_ is dict and AS_TEXT not in value):
+        return orjson.Fragment(text)
+    return _document(text)
+
+
+def _on_one_line(row: bytes) -> bytes:
+    """Line breaks are outside of strings, white space only (RFC 8259 section 2), and would break line framing."""
+    return row.replace(b"\r", b" ").replace(b"\n", b" ")
 
 
 def _base64(value: bytes) -> str:

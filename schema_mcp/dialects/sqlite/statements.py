@@ -9,8 +9,9 @@ from typing import Any, TypeAlias
 import anyio
 import sqlalchemy as sa
 
-from schema_mcp.dialects.base import Row, Statement
+from schema_mcp.dialects.base import DriverValue, Row, Statement
 from schema_mcp.dialects.sqlite.connection import SqliteConnection
+from schema_mcp.dialects.sqlite.relations import QUERIES
 from schema_mcp.dialects.sqlite.rows import row_writer
 from schema_mcp.dialects.sqlite.tagged import Undecodable, decode
 from schema_mcp.schema.model import Column
@@ -18,6 +19,10 @@ from schema_mcp.schema.model import Column
 #: A batch ends after so many rows or so much JSON; a single row may be larger.
 BATCH_ROWS = 500
 BATCH_BYTES = 1_000_000
+#: So many relations, of which each has its definition here, are known to a connection.
+MAX_IDENTITIES = 1000
+
+IDENTITY = QUERIES["identity"].sql
 
 #: Full batches are yielded, the last one, which may be empty, is returned.
 _Batches: TypeAlias = Generator[list[Row], None, list[Row]]
@@ -87,9 +92,17 @@ def _batches(connection: SqliteConnection, statement: Statement, max_rows: int) 
     """Runs in the connection's thread, its end included."""
     connection.file.require(connection.identity)
     raw = connection.raw
-    write = row_writer(statement.labels, statement.types)
+    known = _identities(connection) if statement.sql == IDENTITY else None
+    if known is not None and statement.values in known:
+        return known[statement.values]
+    write, finished = row_writer(statement.labels, statement.types)
     cursor = raw.execute(statement.sql, statement.values)
+    if not statement.returns_rows:
+        # SQLite counts nothing that a view's trigger writes, and a statement writes one row.
+        cursor.close()
+        return [Row(b"{}", ())]
     rows: list[Row] = []
+    raw_rows: list[tuple[Any, ...]] = []
     size_bytes = 0
     try:
         for values in islice(_values(raw, cursor), max_rows or None):
@@ -97,15 +110,31 @@ def _batches(connection: SqliteConnection, statement: Statement, max_rows: int) 
             if statement.keys and any(type(key) is Undecodable for key in row.keys):
                 raise UnboundKey("an order column holds text that is not UTF-8, after which no page can begin")
             rows.append(row)
+            raw_rows.append(values)
             size_bytes += len(row.json)
             if len(rows) == BATCH_ROWS or size_bytes >= BATCH_BYTES:
-                yield rows
-                rows, size_bytes = [], 0
+                yield finished(rows, raw_rows)
+                rows, raw_rows, size_bytes = [], [], 0
+        rows = finished(rows, raw_rows)
+        if known is not None:
+            known[statement.values] = rows
         return rows
     finally:
         with suppress(sqlite3.ProgrammingError):  # a connection that was given up has closed it
             cursor.close()
             raw.text_factory = str
+
+
+def _identities(connection: SqliteConnection) -> dict[tuple[DriverValue, ...], list[Row]]:
+    """What the query for a relation's identity has answered on this connection since the schema last changed.
+
+    It reads all of sqlite_schema (5 ms at 10,000 tables), the counter takes microseconds. An answer that a change came
+    before, outside of a transaction, stands under the older counter and is not used again.
+    """
+    (version,) = connection.raw.execute(QUERIES["schema_version"].sql).fetchone()
+    if connection.identities_version != version or len(connection.identities) >= MAX_IDENTITIES:
+        connection.identities, connection.identities_version = {}, version
+    return connection.identities
 
 
 def _values(raw: sqlite3.Connection, cursor: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:

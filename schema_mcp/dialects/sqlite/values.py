@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from schema_mcp.dialects.base import DriverValue, Value
+from schema_mcp.dialects.documents import AS_TEXT, is_json, text_of
 from schema_mcp.dialects.sqlite.tagged import TAGS, untagged
 from schema_mcp.dialects.sqlite.types import Affinity, affinity
 from schema_mcp.schema.types import SqlType, TypeKind
@@ -35,6 +36,10 @@ def encode(type_: SqlType, value: Value, operator: str = "eq") -> DriverValue:
         return _of_its_class(type_, untagged(value))
     match type_.kind:
         case TypeKind.JSON:
+            if (document := text_of(value)) is not None:
+                if not is_json(document):
+                    raise ValueError(f"'{AS_TEXT}' takes the text of a JSON document")
+                return _text(type_, document, operator)
             # A JSON column has NUMERIC affinity, so a bare number is stored as one in any case: bind it exactly.
             if type(value) in (int, float):
                 return _number(type_, value, operator)

@@ -11,8 +11,10 @@ import sqlalchemy as sa
 
 from schema_mcp.caller import Caller
 from schema_mcp.dialects.base import DriverValue, Statement
+from schema_mcp.dialects.documents import as_text
 from schema_mcp.errors import ErrorCode, InvalidArgument
 from schema_mcp.schema.model import Column, Generated
+from schema_mcp.schema.types import TypeKind
 from schema_mcp.tools.arguments import read_list, refuse_unknown
 from schema_mcp.tools.base import Action, JsonSchema, Result, StatementPlan
 from schema_mcp.tools.json_schema import array_of_names, row_object
@@ -20,6 +22,8 @@ from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.values import bind, shown
 
 _ARGUMENTS = ("rows", "returning")
+#: To a hint about null, which is SQL's.
+_JSON_NULL = f" JSON's own null is sent as {as_text('null')}."
 
 
 class InsertTool:
@@ -129,7 +133,7 @@ def _bind(target: Target, column: Column, value: Any, index: int) -> DriverValue
         raise InvalidArgument(
             ErrorCode.MISSING_VALUE,
             f"rows[{index}]: column '{key}' of table '{target.display}' is NOT NULL, got null",
-            "Give it a value.",
+            "Give it a value." + (_JSON_NULL if column.type.kind is TypeKind.JSON else ""),
             details={"row": index, "columns": [key]},
         )
     return None
@@ -161,15 +165,9 @@ def _read_returning(target: Target, given: Sequence[Any] | None) -> tuple[Column
     if given and not target.table.returns_rows:
         raise InvalidArgument(
             ErrorCode.INVALID_ARGUMENT,
-            f"{target.table.kind} '{target.display}' answers an insert with no rows: a rule of the database takes them",
+            f"'returning' is not possible for {target.table.kind} '{target.display}': what takes its rows (a rule, a "
+            "trigger, a module of the database) does not tell what it stored",
             "Leave 'returning' out, and query the rows afterwards.",
-        )
-    if given and target.table.kind in target.dialect.returns_what_was_sent:
-        raise InvalidArgument(
-            ErrorCode.INVALID_ARGUMENT,
-            f"'returning' is not possible for {target.table.kind} '{target.display}': the database would tell what was "
-            "sent, not what it stored",
-            "Leave 'returning' out, and query the relation for its rows.",
         )
     columns_named = tuple(target.column(name, "returning") for name in given)
     if len(set(columns_named)) != len(columns_named):
@@ -181,7 +179,7 @@ def _default_returning(target: Target) -> tuple[Column, ...]:
     """The primary key, if the role may read all of it.
 
     Nothing under row-level security: RETURNING needs a policy that lets the role see the row, INSERT does not. Nothing
-    where a rule takes the rows.
+    where what takes the rows does not tell what it stored.
     """
     key = target.table.primary_key
     columns = [target.table.column(name) for name in (key.columns if key else ())]
