@@ -229,7 +229,7 @@ async def test_a_catalog_that_cannot_be_built_leaves_the_last_one_and_is_tried_a
     place.execute(START)
     async with inside(place.url, **QUICK) as program:
         await program.peer.names()
-        monkeypatch.setattr("schema_mcp.watch.watcher.build", build_or_not)
+        monkeypatch.setattr("schema_mcp.watch.swap.build", build_or_not)
         place.execute("CREATE TABLE dogs (id integer)")
         assert await failing(program) == "the schema of 'database' cannot be served: ZeroDivisionError, see the log"
         (failure,) = seen(program, InternalFailure)

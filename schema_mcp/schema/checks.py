@@ -23,6 +23,8 @@ def rules(table: Table) -> Mapping[str, Rule]:
                 found[name] = found.get(name, Rule()).and_(rule)
     kept: dict[str, Rule] = {}
     for column in table.columns:
+        if column.name not in found and not column.type.checks:
+            continue
         rule = found.get(column.name, Rule())
         for expression in column.type.checks:
             rule = rule.and_(read(expression).get(VALUE, Rule()))

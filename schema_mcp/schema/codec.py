@@ -36,32 +36,42 @@ def loads(type_: Callable[..., T], text: str) -> T:
 
 def _encode(value: Any) -> Any:
     type_: Any = type(value)
-    if type_ in _ATOMS:
-        return value
-    if type_ is tuple:
-        return [_encode(item) for item in value]
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, frozenset):
-        return sorted(_encode(item) for item in value)
-    if isinstance(value, Mapping):
-        return [[_encode(key), _encode(item)] for key, item in value.items()]
-    encoded = {}
-    for name, default in _defaults(type_):
-        member = getattr(value, name)
-        if default is MISSING or member != default:
-            encoded[name] = _encode(member)
-    return encoded
+    return _encoder(type_)(value)
 
 
 @cache
-def _defaults(type_: Any) -> tuple[tuple[str, Any], ...]:
-    if not is_dataclass(type_):
-        raise TypeError(f"{type_.__name__} has no form in JSON")
-    return tuple(
+def _encoder(type_: Any) -> Callable[[Any], Any]:
+    """What makes JSON out of a value of that type. Raises: TypeError for a type that has no form."""
+    if type_ in _ATOMS:
+        return lambda value: value
+    if type_ is tuple:
+        return lambda value: [_encode(item) for item in value]
+    if issubclass(type_, Enum):
+        return lambda value: value.value
+    if issubclass(type_, frozenset):
+        return lambda value: sorted(_encode(item) for item in value)
+    if issubclass(type_, Mapping):
+        return lambda value: [[_encode(key), _encode(item)] for key, item in value.items()]
+    if is_dataclass(type_):
+        return _object_encoder(type_)
+    raise TypeError(f"{type_.__name__} has no form in JSON")
+
+
+def _object_encoder(type_: Any) -> Callable[[Any], Any]:
+    members = tuple(
         (item.name, item.default if item.default_factory is MISSING else item.default_factory())
         for item in fields(type_)
     )
+
+    def encode(value: Any) -> Any:
+        encoded = {}
+        for name, default in members:
+            member = getattr(value, name)
+            if member is not default and (default is MISSING or member != default):
+                encoded[name] = member if type(member) in _ATOMS else _encode(member)
+        return encoded
+
+    return encode
 
 
 @cache

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 from schema_mcp.schema.rules import Rule, whole_maximum, whole_minimum
 from schema_mcp.schema.tokens import Token, Tokens
@@ -29,6 +30,7 @@ _MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "<>": "<>"}
 _SPELLINGS = {"==": "=", "!=": "<>"}
 
 
+@lru_cache(maxsize=1000)  # many tables say the same, and so does a table that is read again
 def read(condition: str) -> Mapping[str, Rule]:
     """What the condition says of each column, by the name that stands there."""
     found = tuple(split(condition))

@@ -184,13 +184,7 @@ class History:
     async def _write(self, connection: AsyncConnection, row: Any, seen: Seen, known: bool) -> tuple[Outcome, int]:
         """What became of it, and the row's version from now on. `known`: the stored schema is the one in memory."""
         if known:
-            found = await asyncio.to_thread(diff, self._schema, seen.schema)
-            changes = [
-                *(_Change(name=table.name, before=None, after=table, was_stored=False) for table in found.added),
-                *(_Change(name=table.name, before=table, after=None, was_stored=True) for table in found.removed),
-                *(_Change(name=new.name, before=old, after=new, was_stored=True) for old, new in found.changed),
-            ]
-            changes.sort(key=lambda change: change.name)
+            changes = await asyncio.to_thread(_differences, self._schema, seen.schema)
             await self._digest(seen.schema)
         else:
             changes = await self._compare(connection, row.id, seen.schema)
@@ -207,23 +201,18 @@ class History:
     async def _compare(self, connection: AsyncConnection, source: int, schema: Schema) -> list[_Change]:
         """By digests; what differs is read."""
         query = sa.select(_tables.schema, _tables.name, _tables.digest).where(_tables.source == source)
-        rows = [tuple(row) for row in await connection.execute(query)]
+        rows = (await connection.execute(query)).all()
         differing, added = await asyncio.to_thread(self._differing, rows, schema)
-        before: dict[TableName, Table | None] = {}
+        before: dict[TableName, Table] = {}
         for chunk in _chunks(differing):
             values = await connection.execute(
                 sa.select(_tables.value).where(_tables.source == source, _is_one_of(chunk))
             )
             for table in await asyncio.to_thread(_decode_what_can_be, [text for (text,) in values]):
                 before[table.name] = table
-        changes = []
-        for name in differing:
-            after = schema.tables.get(name)
-            changes.append(_Change(name=name, before=before.get(name), after=after, was_stored=True))
-        changes += [_Change(name=table.name, before=None, after=table, was_stored=False) for table in added]
-        return sorted(changes, key=lambda change: change.name)
+        return await asyncio.to_thread(_compared, schema, differing, before, added)
 
-    def _differing(self, rows: Sequence[tuple[str, str, str]], schema: Schema) -> tuple[list[TableName], list[Table]]:
+    def _differing(self, rows: Sequence[Sequence[Any]], schema: Schema) -> tuple[list[TableName], list[Table]]:
         """Stored tables (schema, name, digest) that are others now or gone, and tables that are not stored."""
         old = {TableName(source=self._source, schema=row[0], name=row[1]): row[2] for row in rows}
         differing = [name for name in old if name not in schema.tables or self._digests[name][1] != old[name]]
@@ -295,6 +284,31 @@ class History:
         for chunk in _chunks(list(schema.tables.values())):
             known |= await asyncio.to_thread(_digested, chunk, self._digests)
         self._digests = known
+
+
+def _differences(before: Schema | None, after: Schema) -> list[_Change]:
+    """Of two schemas that are known, by name."""
+    found = diff(before, after)
+    return _in_order(
+        *(_Change(name=table.name, before=None, after=table, was_stored=False) for table in found.added),
+        *(_Change(name=table.name, before=table, after=None, was_stored=True) for table in found.removed),
+        *(_Change(name=new.name, before=old, after=new, was_stored=True) for old, new in found.changed),
+    )
+
+
+def _compared(
+    schema: Schema, differing: Iterable[TableName], before: Mapping[TableName, Table], added: Iterable[Table]
+) -> list[_Change]:
+    """Of what is stored and what was read, by name. `before`: the `differing` ones that can be read."""
+    tables = schema.tables
+    return _in_order(
+        *(_Change(name=name, before=before.get(name), after=tables.get(name), was_stored=True) for name in differing),
+        *(_Change(name=table.name, before=None, after=table, was_stored=False) for table in added),
+    )
+
+
+def _in_order(*changes: _Change) -> list[_Change]:
+    return sorted(changes, key=lambda change: (change.name.schema, change.name.name))
 
 
 def _is_newer(seen: Seen, row: Any) -> bool:

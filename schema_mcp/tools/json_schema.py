@@ -224,7 +224,8 @@ _PLAIN_NAMES = re.compile(r"[\w., ]+\Z")
 
 def _reference(target: Target, column: Column) -> str:
     """The column that it refers to; of a key over several columns, with the others."""
-    for key in sorted(target.table.foreign_keys, key=lambda key: len(key.columns)):
+    keys = [key for key in target.table.foreign_keys if column.name in key.columns]
+    for key in sorted(keys, key=lambda key: len(key.columns)):
         for own, other in zip(key.columns, key.target_columns, strict=False):
             if own == column.name:
                 others = ", ".join(name for name in key.columns if name != own)

@@ -67,22 +67,36 @@ class Target:
     former_columns: frozenset[str] = frozenset()
     keys: Mapping[str, str] = field(init=False)
     by_key: Mapping[str, Column] = field(init=False)
-    digest: str = field(init=False)
-    relation: sa.TableClause = field(init=False)
+    #: These two are made when they are first asked for: of most of 10,000 tables nobody ever does.
+    _relation: sa.TableClause | None = field(init=False, default=None)
+    _digest: str = field(init=False, default="")
     _compiled: "OrderedDict[Hashable, Compiled]" = field(init=False, default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
         keys = column_keys(self.table)
         by_key = {column.name: column for column in self.table.columns}
         by_key |= {keys[column.name]: column for column in self.table.columns}
-        names = [*(column.name for column in self.table.columns), *self.table.row_identity]
-        relation = sa.table(
-            self.table.name.name, *[sa.column(name) for name in names], schema=self.table.name.schema or None
-        )
         object.__setattr__(self, "keys", keys)
         object.__setattr__(self, "by_key", by_key)
-        object.__setattr__(self, "digest", digest(self.table))
-        object.__setattr__(self, "relation", relation)
+
+    @property
+    def digest(self) -> str:
+        """What a cursor is bound to."""
+        if not self._digest:
+            object.__setattr__(self, "_digest", digest(self.table))
+        return self._digest
+
+    @property
+    def relation(self) -> sa.TableClause:
+        """The table in statements, always the same object."""
+        if self._relation is None:
+            names = [*(column.name for column in self.table.columns), *self.table.row_identity]
+            relation = sa.table(
+                self.table.name.name, *[sa.column(name) for name in names], schema=self.table.name.schema or None
+            )
+            object.__setattr__(self, "_relation", relation)
+            return relation
+        return self._relation
 
     @property
     def readable(self) -> tuple[Column, ...]:

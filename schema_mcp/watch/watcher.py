@@ -9,81 +9,46 @@ Whatever fails, the last good one stays, and the next try comes later and later.
 Where the gate moves with every commit, looks that find nothing are spaced by what they cost, unless the gate hints at
 the schema. Every `full_refresh_s` everything is read again, for what no digest tells.
 
-It does not know who is told of a new catalog: the registry's subscribers are.
+It does not know how the next catalog is made (`swap.py`), nor who is told of it: the registry's subscribers are.
 """
 
 import asyncio
-import random
 import time
-import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from schema_mcp.catalog.build import BuildSettings, Former, build
-from schema_mcp.catalog.past import remembering
+from schema_mcp.catalog.build import BuildSettings, Former
 from schema_mcp.catalog.registry import Registry
-from schema_mcp.dialects.base import Connection, Reading
-from schema_mcp.errors import CallError, CatalogReadError, ErrorCode
+from schema_mcp.dialects.base import Reading
 from schema_mcp.execute.engines import Database
 from schema_mcp.observe.events import (
     CatalogRead,
-    CatalogReadFailed,
-    CatalogReplaced,
-    InternalFailure,
     Observe,
     ReadingPostponed,
 )
 from schema_mcp.schema.diff import SchemaDiff, diff
-from schema_mcp.schema.model import Schema, Table
+from schema_mcp.schema.model import Schema
 from schema_mcp.schema.select import Selection
 from schema_mcp.tools.base import RefreshOutcome
-from schema_mcp.tools.naming import display_name
-from schema_mcp.watch.pace import Pace
+from schema_mcp.watch.source import Source, TooLong, Unsettled
+from schema_mcp.watch.swap import Swap, outcome
 
 #: A whole look at one source: connecting, two readings, and the wait between them.
 LOOK_TIMEOUT_S = 120.0
 #: Readings in one look before "the schema never stands still" is given as the reason of failure.
 MAX_READINGS = 5
-#: Longest wait between two tries: for what passes by itself (the database is away, the schema never stands still), and
-#: for what somebody has to put right.
-FIRST_SHORT_WAIT_S = 0.1
-MAX_SHORT_WAIT_S = 2.0
-MAX_LONG_WAIT_S = 30.0
 #: A look that finds nothing waits for so many answers, which is no cost.
 ROUND_TRIPS = 5
-#: More tables than this are compared or built in a thread, so that the event loop goes on answering: comparing a table
-#: takes some 0.01 ms, building its tools 0.1 ms, and taking over the tools of one that stays 0.01 ms.
+#: More tables than this are compared in a thread, so that the event loop goes on answering: comparing one takes some
+#: 0.01 ms.
 COMPARE_INLINE_TABLES = 500
-BUILD_INLINE_TABLES = 50
-KEEP_INLINE_TABLES = 2_000
-
-
-@dataclass(slots=True)
-class _Source:
-    """What the watcher remembers of one database. `schema` is served, and `reading` is its source."""
-
-    database: Database
-    connection: Connection | None = None
-    resources: AsyncExitStack = field(default_factory=AsyncExitStack)
-    schema: Schema | None = None
-    reading: Reading | None = None
-    #: When the served schema was last found true, in seconds since 1970.
-    confirmed_at: float | None = None
-    failures: int = 0
-    try_again_at: float = 0.0
-    error: str | None = None
-    #: The last look failed because the schema did not stand still.
-    unsettled: bool = False
-    pace: Pace = field(default_factory=Pace)
-    full_refresh_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
     """An accepted reading, and what it changes against the current catalog."""
 
-    source: _Source
+    source: Source
     reading: Reading
     change: SchemaDiff
 
@@ -105,18 +70,17 @@ class Watcher:
         first_look: asyncio.Event | None = None,
         on_reading: Callable[[Reading, bool], None] = lambda reading, changed: None,
     ) -> None:
-        self._sources = {name: _Source(database) for name, database in databases.items()}
+        self._sources = {name: Source(database) for name, database in databases.items()}
         self._selection = selection
         self._registry = registry
-        self._settings = settings
+        self._row_estimates = settings.row_estimates
+        self._swap = Swap(registry, settings, observe)
         self._observe = observe
         self._poll_interval_s = poll_interval_s
         self._debounce_s = debounce_s
         self._full_refresh_s = full_refresh_s
         #: Told of each accepted reading, and whether it differs from the schema before; must not block.
         self._on_reading = on_reading
-        #: Held while the next catalog is made out of the current one.
-        self._replacing = asyncio.Lock()
         self._wake = asyncio.Event()
         self._forced: list[asyncio.Future[RefreshOutcome]] = []
         self._looks: list[asyncio.Future[RefreshOutcome]] = []
@@ -151,19 +115,9 @@ class Watcher:
 
         `former`: names that were served then.
         """
-        async with self._replacing:
-            current = self._registry.current
-            taken = {name: pair for name, pair in schemas.items() if self._sources[name].schema is None}
-            served = {**current.schemas, **{name: schema for name, (schema, _) in taken.items()}}
-            unconfirmed = frozenset(name for name in served if not self.confirmed(name))
-            catalog = await asyncio.to_thread(
-                lambda: build(self._settings, served, remembering(current, former), unconfirmed)
-            )
-            if not taken:
-                catalog = replace(catalog, generation=current.generation)
-            for name, (schema, confirmed_at) in taken.items():
-                self._sources[name].schema, self._sources[name].confirmed_at = schema, confirmed_at
-            self._registry.replace(catalog)
+        taken = await self._swap.adopt({name: schema for name, (schema, _) in schemas.items()}, former)
+        for name in taken:
+            self._sources[name].schema, self._sources[name].confirmed_at = schemas[name]
 
     def tick(self) -> None:
         """Asks for a look; comes back at once."""
@@ -199,7 +153,7 @@ class Watcher:
             for future in (*self._forced, *self._looks):
                 future.cancel()
             for source in self._sources.values():
-                await _close(source)
+                await source.close()
 
     async def _ask(self, queue: "list[asyncio.Future[RefreshOutcome]]") -> RefreshOutcome:
         future: asyncio.Future[RefreshOutcome] = asyncio.get_running_loop().create_future()
@@ -231,14 +185,17 @@ class Watcher:
                 news = await self._look_at(source, force=bool(forced), asked=bool(looks))
                 if news is not None:
                     found.append(news)
-        outcome = self._outcome(await self._accept(found))
+        changes = await self._accept(found)
+        if not forced and not looks:
+            return
+        result = await asyncio.to_thread(outcome, self._registry.current, changes, self.errors)
         for queue, asked in ((self._forced, forced), (self._looks, looks)):
             for future in queue[:asked]:
                 if not future.done():
-                    future.set_result(outcome)
+                    future.set_result(result)
             del queue[:asked]
 
-    async def _look_at(self, source: _Source, *, force: bool, asked: bool) -> _Found | None:
+    async def _look_at(self, source: Source, *, force: bool, asked: bool) -> _Found | None:
         """What was read; None if nothing can have changed, or if it could not be read."""
         started = time.monotonic()
         try:
@@ -246,11 +203,11 @@ class Watcher:
                 reading = await self._read(source, force=force, asked=asked)
                 change = await _diff(source.schema, reading.schema) if reading is not None else SchemaDiff()
         except Exception as error:  # noqa: BLE001 - the boundary of the watcher's task
-            await _close(source)
-            self._failed(source, _TooLong(source.database.name) if limit.expired() else error)
+            await source.close()
+            self._failed(source, TooLong(source.database.name, LOOK_TIMEOUT_S) if limit.expired() else error)
             return None
         if reading is None:
-            _succeeded(source)
+            source.succeeded()
             return None
         known = source.reading.postponed if source.reading is not None else frozenset()
         if reading.postponed - known:
@@ -266,16 +223,16 @@ class Watcher:
         )
         return _Found(source, reading, change)
 
-    async def _read(self, source: _Source, *, force: bool, asked: bool) -> Reading | None:
+    async def _read(self, source: Source, *, force: bool, asked: bool) -> Reading | None:
         """An accepted reading; None while the gate stands still, or has moved and the source rests."""
         name, dialect, before = source.database.name, source.database.dialect, source.reading
-        connection = await _open(source)
+        connection = await source.open()
         began = time.monotonic()
         gate = await dialect.gate(connection)
         opened = time.monotonic()
         if before is not None and gate.identity != before.gate.identity:
-            await _close(source)
-            connection, before = await _open(source), None
+            await source.close()
+            connection, before = await source.open(), None
         elif before is not None and not force and not before.postponed:
             due = asked or source.pace.heeds(gate, opened)
             if gate == before.gate:
@@ -304,14 +261,14 @@ class Watcher:
                 self._wake.set()
                 return reading
             reading = again
-        raise _Unsettled(name)
+        raise Unsettled(name, MAX_READINGS)
 
     async def _accept(self, found: Sequence[_Found]) -> Sequence[SchemaDiff]:
         """Makes what was read part of the catalog; what that changes."""
         changes = [news.change for news in found]
         if any(changes) or any(news.source.schema is None for news in found):
             try:
-                await self._replace({news.source.database.name: news.reading.schema for news in found}, changes)
+                await self._swap.replace({news.source.database.name: news.reading.schema for news in found}, changes)
             except Exception as error:  # noqa: BLE001 - the boundary of the watcher's task
                 for news in found:
                     self._failed(news.source, error)
@@ -320,135 +277,18 @@ class Watcher:
             source, reading = news.source, news.reading
             source.schema, source.reading = reading.schema, reading
             source.confirmed_at = reading.gate.taken_at
-            self._settings.row_estimates.replace(source.database.name, reading.row_estimates)
-            _succeeded(source)
+            self._row_estimates.replace(source.database.name, reading.row_estimates)
+            source.succeeded()
             self._on_reading(reading, news.change.structural)
         if self._registry.current.unconfirmed:
-            await self._confirm()
+            await self._swap.confirm(name for name in self._sources if self.confirmed(name))
         return changes
 
-    async def _confirm(self) -> None:
-        """The same tools, known to be true: no change for anybody who lists them."""
-        async with self._replacing:
-            current = self._registry.current
-            unconfirmed = frozenset(name for name in current.unconfirmed if not self.confirmed(name))
-            if unconfirmed != current.unconfirmed:
-                self._registry.replace(replace(current, unconfirmed=unconfirmed))
-
-    def _failed(self, source: _Source, error: Exception) -> None:
-        source.failures += 1
-        message, passes = _explain(source.database, error)
-        first, longest = self._poll_interval_s, max(MAX_LONG_WAIT_S, self._poll_interval_s)
-        if passes:
-            first, longest = min(self._poll_interval_s, FIRST_SHORT_WAIT_S), MAX_SHORT_WAIT_S
-        source.unsettled = isinstance(error, _Unsettled)
-        if source.unsettled:
-            longest = first  # nothing is wrong: whoever changes the schema will pause, and that moment is to be caught
-        wait_s = min(first * 2.0 ** min(source.failures - 1, 20), longest)
-        wait_s *= random.uniform(0.8, 1.0)
-        source.try_again_at = time.monotonic() + wait_s
-        if message is None:
-            message = f"the schema of '{source.database.name}' cannot be served: {type(error).__name__}, see the log"
-            if message != source.error:
-                frames = "".join(traceback.format_tb(error.__traceback__))
-                self._observe(InternalFailure(where="the watcher", traceback=f"{type(error).__name__}\n{frames}"))
-        if message != source.error:
-            self._observe(
-                CatalogReadFailed(
-                    source=source.database.name, message=message, failures=source.failures, retry_in_s=wait_s
-                )
-            )
-        source.error = message
-
-    async def _replace(self, read: Mapping[str, Schema], changes: Sequence[SchemaDiff]) -> None:
-        async with self._replacing:
-            kept = {name: source.schema for name, source in self._sources.items() if source.schema is not None}
-            schemas = {**kept, **read}
-            unconfirmed = frozenset(name for name in kept if name not in read and not self.confirmed(name))
-            previous = self._registry.current
-            to_build = sum(len(change.names) for change in changes)
-            if to_build > BUILD_INLINE_TABLES or len(previous.targets) > KEEP_INLINE_TABLES:
-                catalog = await asyncio.to_thread(build, self._settings, schemas, previous, unconfirmed)
-            else:
-                catalog = build(self._settings, schemas, previous, unconfirmed)
-            self._registry.replace(catalog)
-        if not any(change.structural for change in changes) and read.keys() <= kept.keys():
-            return
-        outcome = self._outcome(changes)
-        self._observe(
-            CatalogReplaced(
-                generation=catalog.generation,
-                added=outcome.added,
-                removed=outcome.removed,
-                changed=outcome.changed,
-                listed_tools=len(catalog.listed),
-                listed_bytes=sum(len(json) for json in catalog.listed_json),
-            )
-        )
-
-    def _outcome(self, changes: Sequence[SchemaDiff]) -> RefreshOutcome:
-        catalog = self._registry.current
-
-        def names(tables: Iterable[Table]) -> tuple[str, ...]:
-            return tuple(
-                display_name(table.name, catalog.schemas[table.name.source].default_schema) for table in tables
-            )
-
-        return RefreshOutcome(
-            generation=catalog.generation,
-            tables=len(catalog.targets),
-            added=names(table for change in changes for table in change.added),
-            removed=names(table for change in changes for table in change.removed),
-            changed=names(after for change in changes for _, after in change.changed),
-            errors=self.errors,
-        )
-
-
-class _Unsettled(CatalogReadError):
-    """Somebody goes on changing the schema."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"the schema of '{name}' changed during each of {MAX_READINGS} readings")
-
-
-class _TooLong(CatalogReadError):
-    """A look was given up."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"reading the schema of '{name}' took longer than {LOOK_TIMEOUT_S:g} s")
+    def _failed(self, source: Source, error: Exception) -> None:
+        source.failed(error, self._poll_interval_s, self._observe)
 
 
 async def _diff(before: Schema | None, after: Schema) -> SchemaDiff:
     if len(after.tables) <= COMPARE_INLINE_TABLES:
         return diff(before, after)
     return await asyncio.to_thread(diff, before, after)
-
-
-async def _open(source: _Source) -> Connection:
-    if source.connection is None:
-        source.connection = await source.resources.enter_async_context(source.database.single())
-    return source.connection
-
-
-async def _close(source: _Source) -> None:
-    source.connection = None
-    resources, source.resources = source.resources, AsyncExitStack()
-    with suppress(Exception):  # it is lost anyway
-        await resources.aclose()
-
-
-def _succeeded(source: _Source) -> None:
-    source.failures, source.try_again_at, source.error = 0, 0.0, None
-
-
-def _explain(database: Database, error: Exception) -> tuple[str | None, bool]:
-    """A message without secrets, None for a defect of ours; and whether the trouble passes by itself."""
-    if isinstance(error, CatalogReadError):
-        return str(error), error.unavailable or isinstance(error, _Unsettled)
-    translated = error if isinstance(error, CallError) else database.dialect.translate(error, None)
-    if translated is None:
-        return None, False
-    return (
-        f"{translated.message.rstrip('.')}. {translated.hint}".strip(),
-        translated.code is ErrorCode.DATABASE_UNAVAILABLE,
-    )

@@ -13,7 +13,7 @@ It does not know when to read, nor what a difference means.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -43,8 +43,10 @@ ROLLBACK_LIMIT_S = 2.0
 #: "could not open relation with OID ...".
 _TORN_STATES = frozenset({"XX000", "42P01", "42703", "42704", "42883", "3F000"})
 
-#: Tables are built in this many at a time, between which others get the event loop.
-_TABLES_AT_A_TIME = 100
+#: More relations than this are built in a thread, so that the event loop goes on answering: one takes some 0.1 ms. So
+#: is the schema that a few of them belong to, if it is large.
+_BUILD_INLINE_RELATIONS = 50
+_MERGE_INLINE_TABLES = 2_000
 
 
 async def gate(connection: asyncpg.Connection) -> Gate:
@@ -109,7 +111,10 @@ async def _read(connection: asyncpg.Connection, source: str, selection: Selectio
             if others := {row["oid"] for row in rows} - found.relations:
                 found.relations.update(others)
                 parts.append(await fetch(connection, selection, context.schemas, others))
-    return await _merged(source, selection, context, previous, found, parts)
+    served = len(previous.schema.tables) if previous is not None else 0
+    if sum(len(part.relations) for part in parts) > _BUILD_INLINE_RELATIONS or served > _MERGE_INLINE_TABLES:
+        return await asyncio.to_thread(_merged, source, selection, context, previous, found, parts)
+    return _merged(source, selection, context, previous, found, parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,15 +187,19 @@ def _renamed(part: Part, mark: Mark, schema: Schema) -> list[int]:
     return renamed
 
 
-async def _merged(
+def _merged(
     source: str,
     selection: Selection,
     context: _Context,
     previous: Reading | None,
     found: _Changes,
-    parts: Sequence[Part],
+    parts: Iterable[Part],
 ) -> Reading:
-    """What was read, in place of what the reading before said of those relations."""
+    """What was read, in place of what the reading before said of those relations.
+
+    The rows are taken out of the parts one relation at a time: to give up 100,000 of them at once would hold up all
+    threads, the event loop's among them, for 50 ms.
+    """
     known: Mapping[TableName, Table] = previous.schema.tables if previous is not None else {}
     before = found.mark.names if found.mark is not None else None
     kept = {} if before is None or found.relations is None else before
@@ -199,12 +208,9 @@ async def _merged(
     counted = previous.row_estimates if previous is not None else {}
     estimates = {name: counted[name] for name in tables if name in counted}
     postponed: dict[int, TableName] = {}
-    done = 0
     for part in parts:
-        for oid, rows in part.relations.items():
-            done += 1
-            if done % _TABLES_AT_A_TIME == 0:
-                await asyncio.sleep(0)
+        for oid in tuple(part.relations):
+            rows = part.relations.pop(oid)
             name = TableName(source=source, schema=rows.relation["schema"], name=rows.relation["name"])
             if is_gone(rows):
                 continue
