@@ -47,8 +47,8 @@ _REFUSED_HINTS = {
     "21000": "Two of the rows have the same key; give each key once.",
     "428C9": "The database makes this column's value itself; leave the column out.",
     "42P10": "Give in conflict_columns the columns of a primary or unique key; describe_table lists them.",
-    "55000": "The relation is not in the state for this: a materialized view has no rows before REFRESH MATERIALIZED VIEW, "
-    "a view or rule may not take the statement; describe_table says what may be done.",
+    "55000": "A materialized view has no rows before its first REFRESH MATERIALIZED VIEW, a view may take no such "
+    "statement; describe_table says what may be done.",
     "25P02": "An earlier statement of this transaction failed; roll it back and begin again.",
     "P0001": "A trigger or function of the database refused; its message says why.",
 }
