@@ -25,7 +25,7 @@ _DIGITS = bytes(
 )
 _MANY_DIGITS = b"0" * (_EXACT_DIGITS + 1)
 #: With up to 15 digits, only an exponent of three digits can lead beyond the range of a double.
-_LONG_EXPONENT, _LONG_NEGATIVE_EXPONENT = b"0e000", b"0e-000"
+_LONG_EXPONENT, _LONG_SIGNED_EXPONENT = b"0e000", b"0e-000"
 #: The same for integers, which have no digits after a point.
 _INTEGERS = bytes(ord("0") if chr(byte) in "0123456789" else byte if byte == ord(".") else 32 for byte in range(256))
 _LONG_INTEGER = b" " + _MANY_DIGITS
@@ -49,13 +49,19 @@ def doubtful(texts: bytes, *, spelled: bool) -> bool:
     """
     if b'"' + AS_TEXT.encode() in texts or (spelled and b"\\u" in texts):
         return True
-    return has_long_numbers(texts, spelled=spelled)
-
-
-def has_long_numbers(texts: bytes, *, spelled: bool) -> bool:
-    """Whether there may be a number that no double holds; see `doubtful`."""
     digits = texts.translate(_DIGITS)
-    return _MANY_DIGITS in digits or (spelled and (_LONG_EXPONENT in digits or _LONG_NEGATIVE_EXPONENT in digits))
+    return _are_long(digits) or (spelled and _LONG_EXPONENT in digits)
+
+
+def are_long(texts: bytes) -> bool:
+    """Whether JSON texts that a reader has taken (it refuses `1e400`) may hold a number that it has rounded: as quick,
+    and wrong on the same side.
+    """
+    return _are_long(texts.translate(_DIGITS))
+
+
+def _are_long(digits: bytes) -> bool:
+    return _MANY_DIGITS in digits or (b"-" in digits and _LONG_SIGNED_EXPONENT in digits)
 
 
 def is_plain(text: str) -> bool:
@@ -118,7 +124,7 @@ def _is_kept(document: str) -> bool:
         return False
     if value is None or text_of(value) is not None:
         return False
-    if not has_long_numbers(document.encode(), spelled=True):
+    if not are_long(document.encode()):
         return True
     if not _has_long_integers(document) and _unspaced(orjson.dumps(value).decode()) == _unspaced(document):
         return True

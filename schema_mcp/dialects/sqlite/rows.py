@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from schema_mcp.dialects.base import MAX_EXACT_INTEGER, Row
-from schema_mcp.dialects.documents import AS_TEXT, as_text, has_long_numbers, is_json, is_plain, kept
+from schema_mcp.dialects.documents import AS_TEXT, are_long, as_text, is_json, is_plain, kept
 from schema_mcp.dialects.sqlite.tagged import MARK, TAGS, Undecodable, float_text, tagged
 from schema_mcp.dialects.sqlite.types import Affinity, affinity
 from schema_mcp.schema.types import SqlType, TypeKind
@@ -28,6 +28,8 @@ _MARK = MARK.encode()
 #: Families whose values are texts as they are.
 _TEXTUAL = frozenset({TypeKind.TEXT, TypeKind.DATE, TypeKind.TIME, TypeKind.TIMESTAMP, TypeKind.OTHER})
 _AFFINITIES_OF_NUMBERS = frozenset({Affinity.INTEGER, Affinity.REAL, Affinity.NUMERIC})
+#: So many rows are looked at together: more than that are slower again where they do not fit the processor's cache.
+_LOOKED_AT_ROWS = 32
 #: Combinations of storage classes that one statement remembers.
 _MAX_WAYS = 1000
 
@@ -77,10 +79,16 @@ def row_writer(
     def finished(rows: list[Row], raw: list[_Raw]) -> list[Row]:
         if not has_documents:
             return rows
+        last: list[Row] = []
+        for at in range(0, len(rows), _LOOKED_AT_ROWS):
+            last += looked_at(rows[at : at + _LOOKED_AT_ROWS], raw[at : at + _LOOKED_AT_ROWS])
+        return last
+
+    def looked_at(rows: list[Row], raw: list[_Raw]) -> list[Row]:
         together = b",".join([row.json for row in rows])
-        if has_long_numbers(together, spelled=True) and not is_plain(f"[{together.decode()}]"):
+        if are_long(together) and not is_plain(f"[{together.decode()}]"):
             rows = [
-                Row(exactly(values), row.keys) if has_long_numbers(row.json, spelled=True) else row
+                Row(exactly(values), row.keys) if are_long(row.json) else row
                 for row, values in zip(rows, raw, strict=True)
             ]
         if b"\n" in together or b"\r" in together:
