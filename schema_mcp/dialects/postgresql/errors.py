@@ -19,7 +19,7 @@ from schema_mcp.schema.model import Table
 #: Whatever asyncpg raises of its own accord, or lets through from the network.
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
-#: PostgreSQL repeats a value that it refuses, however long.
+#: PostgreSQL repeats a value that it refuses, however long; a CHECK may list thousands of words.
 _MAX_CHARACTERS = 500
 
 _UNAVAILABLE_CLASSES = ("08", "28", "53", "57P", "3D")
@@ -244,8 +244,9 @@ def _violation(error: asyncpg.PostgresError, state: str, table: Table | None) ->
             hint = "Give values for which the check holds."
             for check in table.checks if table else ():
                 if check.name == name:
-                    message = f"{message}: {check.expression}"
-                    details["expression"] = check.expression
+                    expression = _shortened(check.expression)
+                    message = f"{message}: {expression}"
+                    details["expression"] = expression
         case "23502":
             code = ErrorCode.NOT_NULL_VIOLATION
             message = f"column {column!r} of table {where!r} may not be null" if column else reason(error)
