@@ -31,9 +31,12 @@ _TIMEOUTS = {"25P03": "the transaction was idle for too long", "25P04": "the tra
 _UNAVAILABLE_HINTS = {
     "28": "Check the user, the password and pg_hba.conf; whoever runs this server has to change its settings.",
     "3D": "Check the name of the database in this server's settings.",
+    "42501": "The role needs CONNECT on the database; whoever runs the database has to GRANT it.",
     "53300": "The database has no free connection. Try again in a moment, or raise max_connections.",
     "57P03": "The database is starting up or shutting down. Try again in a few seconds.",
 }
+#: The function of PostgreSQL that lets a connection into a database.
+_LETTING_IN = "CheckMyDatabase"
 _TRY_LATER = "Try again in a few seconds; if it lasts, check that the database runs and can be reached."
 
 _VIOLATIONS = {
@@ -75,6 +78,9 @@ def translate(error: BaseException, table: Table | None) -> CallError | None:
 def is_unavailable(error: BaseException) -> bool:
     """The database did not answer, or let nobody in: it is not about the statement."""
     if isinstance(error, asyncpg.PostgresError):
+        # Of that function 42501 says that the role lacks CONNECT on the database.
+        if error.sqlstate == "42501" and error.server_source_function == _LETTING_IN:
+            return True
         return (error.sqlstate or "").startswith(_UNAVAILABLE_CLASSES) and error.sqlstate != "53100"
     if isinstance(error, asyncpg.InterfaceError):
         return not isinstance(error, asyncpg.DataError) and (
@@ -121,7 +127,7 @@ def _postgres(error: asyncpg.PostgresError, table: Table | None) -> CallError:
     if state.startswith("22") or state == _NO_INPUT:
         return _invalid_value(error, message, state, table)
     match state:
-        case "42501":
+        case "42501" if not is_unavailable(error):
             hint = "The role may not do this, or row-level security forbids this row; list_tables says what is allowed."
             return _refused(ErrorCode.PERMISSION_DENIED, message, hint, state)
         case "25006":
