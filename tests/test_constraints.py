@@ -1,5 +1,6 @@
 """Constraints as schema: what an insert may hold, as far as checks, domains and defaults say it plainly."""
 
+import json
 from typing import Any
 
 import pytest
@@ -87,6 +88,40 @@ async def test_checks_do_not_narrow_what_can_be_asked_for(ruled: Place) -> None:
         kept = {"mood": ["sad", "ok", "great"]} if ruled.product == "postgresql" else {}
         assert {name: schema["enum"] for name, schema in where.items() if "enum" in schema} == kept
         assert not any({"minimum", "maximum", "minLength"} & set(schema) for schema in where.values())
+
+
+async def test_an_enum_of_many_labels_costs_a_tool_few_bytes(shared_postgresql: Place) -> None:
+    labels = [f"label {n} {'x' * 40}" for n in range(500)]
+    shared_postgresql.execute(
+        f"CREATE TYPE many_labels AS ENUM ({', '.join(map(repr, labels))}); "
+        "CREATE TABLE labelled (one many_labels, more many_labels[])"
+    )
+    async with inside(shared_postgresql.url, database__include=["labelled"]) as program:
+        for tool, argument in (("query_labelled", "where"), ("insert_labelled", "rows")):
+            schema = (await schema_of(program, tool))["properties"][argument]
+            assert schema.get("items", schema)["properties"] == {
+                "one": {"type": "string", "description": "one of 500 words, see describe_table"},
+                "more": {
+                    "type": "array",
+                    "items": {"type": "string"},
+                    "description": "public.many_labels[]; one of 500 words, see describe_table",
+                },
+            }
+        described = await program.peer.call("describe_table", {"table": "labelled"})
+        assert described["columns"][0]["values"] == labels
+        await program.peer.call("insert_labelled", {"rows": [{"one": labels[499], "more": [labels[0]]}]})
+        error = await program.peer.error("insert_labelled", {"rows": [{"one": "label"}]})
+        assert error["code"] == "invalid_value"
+
+
+async def test_the_error_of_a_long_check_is_short(shared: Place) -> None:
+    words = ", ".join(f"'word {n}'" for n in range(2000))
+    shared.execute(f"CREATE TABLE wordy (a text, CONSTRAINT wordy_check CHECK (a IN ({words})))")
+    async with inside(shared.url, database__include=["wordy"]) as program:
+        error = await program.peer.error("insert_wordy", {"rows": [{"a": "no word"}]})
+        assert error["code"] == "check_violation"
+        assert len(json.dumps(error)) < 2000
+        assert "'word 9'" in error["message"]
 
 
 async def test_null_goes_through_a_check_and_other_values_are_the_databases_to_refuse(ruled: Place) -> None:

@@ -340,6 +340,24 @@ async def test_the_command_shows_the_history_without_the_database(place: Place, 
     )
 
 
+@POSTGRESQL
+@pytest.mark.parametrize("reader", ["auto", "information_schema"])
+async def test_a_store_in_the_database_that_is_served_never_becomes_tools(place: Place, reader: str) -> None:
+    place.execute(f"{CATS}; CREATE SCHEMA schema_mcp; CREATE TABLE schema_mcp.other (id integer)")
+    served: dict[str, Any] = {"database__schemas": ["public", "schema_mcp"], "watch__reader": reader}
+    async with inside(place.url, state__url=place.url, **served) as program:
+        await program.peer.names()
+        await recorded(program)
+        assert place.execute("SELECT count(*) FROM schema_mcp.schema_mcp_source").strip() == "1"
+        await program.peer.call("refresh_schema")
+        assert [tool for tool in await program.peer.table_tools() if tool.startswith("query_")] == [
+            "query_cats",
+            "query_schema_mcp__other",
+        ]
+        error = await program.peer.error("query_rows", {"table": "schema_mcp.schema_mcp_secret"})
+        assert error["code"] == "unknown_table"
+
+
 @SQLITE
 async def test_it_is_said_once_where_the_history_is_kept(place: Place, store: str) -> None:
     async with inside(place.url, state__url=store) as program:

@@ -1,6 +1,7 @@
 """PostgreSQL's errors in our words: every one provoked on a live server."""
 
 import socket
+import uuid
 from urllib.parse import urlsplit
 
 import anyio
@@ -337,6 +338,26 @@ async def test_what_keeps_a_connection_from_being_made_is_told_without_a_secret(
         ),
         "no scheme": (*away, what + "the connection settings cannot be used", None, True),
     }
+
+
+async def test_a_role_that_may_not_connect_is_told_what_it_lacks(server: Server, database: str) -> None:
+    role, name = f"kept_out_{uuid.uuid4().hex}", urlsplit(database).path[1:]
+    server.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'; REVOKE CONNECT ON DATABASE {name} FROM public")
+    try:
+        with pytest.raises(DRIVER_ERRORS) as caught:
+            await asyncpg.connect(server.url(name, role, "x"), timeout=LIMIT_S)
+        error = translate(caught.value, None)
+    finally:
+        server.execute(f"DROP ROLE {role}")
+    assert told(error) == (
+        Unavailable,
+        "database_unavailable",
+        f'the database is unavailable: permission denied for database "{name}"',
+        "42501",
+        True,
+    )
+    assert error is not None
+    assert "CONNECT" in (error.hint or "")
 
 
 async def test_what_sqlalchemy_wraps_is_unwrapped(url: str) -> None:

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+#: The schema of the server's own store (`state.store`), where that is in a PostgreSQL database.
+OWN_SCHEMA = "schema_mcp"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
@@ -20,7 +23,9 @@ class Selection:
     hide_columns: tuple[str, ...] = ()
 
     def takes(self, schema: str, name: str) -> bool:
-        """Whether the relation is served."""
+        """Whether the relation is served. Those of the server's own store never are: one holds its secrets."""
+        if schema == OWN_SCHEMA and name.startswith(f"{OWN_SCHEMA}_"):
+            return False
         if self.include and not _matches(self.include, schema, name):
             return False
         return not _matches(self.exclude, schema, name)

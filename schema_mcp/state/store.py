@@ -18,12 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from schema_mcp.errors import SchemaMcpError
+from schema_mcp.schema.select import OWN_SCHEMA
 from schema_mcp.state.place import Place
 
 #: Revisions of migrations/state, oldest first. Known without Alembic, whose import would cost start-up time.
 REVISIONS = ("0001",)
-#: Where a PostgreSQL database holds the tables: no search path leads there, so that they do not become tools.
-SCHEMA = "schema_mcp"
+#: Where a PostgreSQL database holds the tables; no selection takes them, so that they do not become tools.
+SCHEMA = OWN_SCHEMA
 VERSION_TABLE = "schema_mcp_version"
 #: How long one transaction may take beyond the wait for a lock.
 TRANSACTION_LIMIT_S = 30.0

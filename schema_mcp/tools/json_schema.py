@@ -22,7 +22,7 @@ from schema_mcp.tools.target import Target
 MAX_COMMENT = 120
 #: Longest piece of a column's default in a schema, in characters.
 MAX_DEFAULT = 60
-#: Most words, and most characters of words, that a check makes an `enum`.
+#: Most words, and most characters of words, that stand in an `enum`, whether a type or a check gives them.
 MAX_WORDS, MAX_WORDS_CHARACTERS = 50, 1000
 
 _JSON_TYPES = {
@@ -73,6 +73,9 @@ def _property(target: Target, column: Column, rule: Rule | None = None, *, for_i
     """The JSON type of a column and what a model has to know beyond it."""
     schema = value_schema(column.type)
     notes = [_renamed(target, column), _native(column.type)]
+    labels = (column.type.item or column.type).enum
+    if labels and not _listable(labels) and not (rule and rule.values):
+        notes.append(_too_many(labels))
     if rule is not None:
         notes.append(_add_rule(schema, column.type, rule))
     notes.append(_reference(target, column))
@@ -88,7 +91,7 @@ def _property(target: Target, column: Column, rule: Rule | None = None, *, for_i
 def value_schema(type_: SqlType) -> dict[str, Any]:
     """The JSON type of a value as it is sent."""
     schema: dict[str, Any] = {"type": _JSON_TYPES.get(type_.kind, "string")}
-    if type_.enum:
+    if type_.enum and _listable(type_.enum):
         schema["enum"] = list(type_.enum)
     if type_.kind is TypeKind.TEXT and type_.length is not None:
         schema["maxLength"] = type_.length
@@ -162,12 +165,20 @@ def _native(type_: SqlType) -> str:
     return f"{type_.native} (base64)" if type_.kind is TypeKind.BYTES else type_.native
 
 
+def _listable(words: Sequence[str]) -> bool:
+    return len(words) <= MAX_WORDS and sum(map(len, words)) <= MAX_WORDS_CHARACTERS
+
+
+def _too_many(words: Sequence[str]) -> str:
+    return f"one of {len(words)} words, see describe_table"
+
+
 def _add_rule(schema: dict[str, Any], type_: SqlType, rule: Rule) -> str:
     """Puts into the schema what its keywords can say exactly; the rest in words."""
-    if rule.values and len(rule.values) <= MAX_WORDS and sum(map(len, rule.values)) <= MAX_WORDS_CHARACTERS:
+    if rule.values and _listable(rule.values):
         schema["enum"] = list(rule.values)
     elif rule.values:
-        return f"one of {len(rule.values)} words, see describe_table"
+        return _too_many(rule.values)
     if rule.min_length:
         schema["minLength"] = rule.min_length
     if rule.max_length is not None:

@@ -19,7 +19,7 @@ from schema_mcp.schema.model import Table
 #: Whatever asyncpg raises of its own accord, or lets through from the network.
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
-#: PostgreSQL repeats a value that it refuses, however long.
+#: PostgreSQL repeats a value that it refuses, however long; a CHECK may list thousands of words.
 _MAX_CHARACTERS = 500
 
 _UNAVAILABLE_CLASSES = ("08", "28", "53", "57P", "3D")
@@ -31,9 +31,12 @@ _TIMEOUTS = {"25P03": "the transaction was idle for too long", "25P04": "the tra
 _UNAVAILABLE_HINTS = {
     "28": "Check the user, the password and pg_hba.conf; whoever runs this server has to change its settings.",
     "3D": "Check the name of the database in this server's settings.",
+    "42501": "The role needs CONNECT on the database; whoever runs the database has to GRANT it.",
     "53300": "The database has no free connection. Try again in a moment, or raise max_connections.",
     "57P03": "The database is starting up or shutting down. Try again in a few seconds.",
 }
+#: The function of PostgreSQL that lets a connection into a database.
+_LETTING_IN = "CheckMyDatabase"
 _TRY_LATER = "Try again in a few seconds; if it lasts, check that the database runs and can be reached."
 
 _VIOLATIONS = {
@@ -76,6 +79,9 @@ def translate(error: BaseException, table: Table | None) -> CallError | None:
 def is_unavailable(error: BaseException) -> bool:
     """The database did not answer, or let nobody in: it is not about the statement."""
     if isinstance(error, asyncpg.PostgresError):
+        # Of that function 42501 says that the role lacks CONNECT on the database.
+        if error.sqlstate == "42501" and error.server_source_function == _LETTING_IN:
+            return True
         return (error.sqlstate or "").startswith(_UNAVAILABLE_CLASSES) and error.sqlstate != "53100"
     if isinstance(error, asyncpg.InterfaceError):
         return not isinstance(error, asyncpg.DataError) and (
@@ -122,7 +128,7 @@ def _postgres(error: asyncpg.PostgresError, table: Table | None) -> CallError:
     if state.startswith("22") or state == _NO_INPUT:
         return _invalid_value(error, message, state, table)
     match state:
-        case "42501":
+        case "42501" if not is_unavailable(error):
             hint = "The role may not do this, or row-level security forbids this row; list_tables says what is allowed."
             return _refused(ErrorCode.PERMISSION_DENIED, message, hint, state)
         case "25006":
@@ -245,8 +251,9 @@ def _violation(error: asyncpg.PostgresError, state: str, table: Table | None) ->
             hint = "Give values for which the check holds."
             for check in table.checks if table else ():
                 if check.name == name:
-                    message = f"{message}: {check.expression}"
-                    details["expression"] = check.expression
+                    expression = _shortened(check.expression)
+                    message = f"{message}: {expression}"
+                    details["expression"] = expression
         case "23502":
             code = ErrorCode.NOT_NULL_VIOLATION
             message = f"column {column!r} of table {where!r} may not be null" if column else reason(error)

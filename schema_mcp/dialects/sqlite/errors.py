@@ -19,6 +19,8 @@ _STALE = re.compile(r"no such (?:table|column|view): |has no column named ")
 _CLOSED = ("no active connection", "Connection closed", "Cannot operate on a closed database.")
 _TOO_LARGE = ("Python int too large", "INT_MAX")
 _RETRY = "Try the same call again."
+#: A CHECK may list thousands of words.
+_MAX_CHARACTERS = 500
 
 
 def translate(error: BaseException, table: Table | None) -> CallError | None:
@@ -186,6 +188,8 @@ def _check(what: str, name: str, table: Table | None) -> CallError:
     squeezed = " ".join(what.split())
     check = next((check for check in checks if what == check.name or squeezed == check.expression), None)
     rule = check.expression if check is not None else what
+    if len(rule) > _MAX_CHARACTERS:
+        rule = rule[:_MAX_CHARACTERS] + "..."
     return StatementRefused(
         ErrorCode.CHECK_VIOLATION,
         f"The row does not keep the rule of {name}: {rule}.",
