@@ -35,7 +35,7 @@ from tests.notes_server import (
 
 @ERAS
 @pytest.mark.parametrize("state", ["idle", "listening", "calling"])
-async def test_http_ends_within_two_seconds_of_sigterm(era: str, state: str) -> None:
+async def test_http_ends_soon_after_sigterm(era: str, state: str) -> None:
     results: list[types.CallToolResult] = []
     heard = asyncio.Event()
 
