@@ -217,6 +217,7 @@ def _status(app: App, settings: Settings) -> ServerStatus:
         confirmed=watcher.confirmed(SOURCE),
         confirmed_at=watcher.confirmed_at(SOURCE),
         error=watcher.errors.get(SOURCE),
+        left_out=tuple(watcher.left_out(SOURCE)),
         listening=app.listener is not None and app.listener.listening.is_set(),
         interval_s=watcher.interval_s,
         pool_size=settings.pool.size,

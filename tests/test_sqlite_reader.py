@@ -11,6 +11,7 @@ import pytest
 
 from schema_mcp.dialects.sqlite.types import sql_type
 from schema_mcp.errors import CatalogReadError
+from schema_mcp.observe.events import RelationsLeftOut
 from schema_mcp.schema.model import (
     Check,
     Column,
@@ -313,3 +314,20 @@ async def test_a_locked_file_is_unavailable_to_the_reader(path: Path) -> None:
             assert caught.value.unavailable
         reading = await DIALECT.read(connection, "shop", Selection(), None)
         assert list(reading.schema.tables) == [name("t")]
+
+
+async def test_what_sqlite_cannot_describe_is_told_where_one_looks_for_it(path: Path) -> None:
+    execute(
+        path,
+        "CREATE TABLE cats (id integer); CREATE VIEW dead AS SELECT a FROM gone; CREATE VIEW live AS SELECT 1 AS x",
+    )
+    async with inside(str(path)) as program:
+        assert await program.peer.table_tools() == ["insert_cats", "query_cats", "query_live"]
+        (source,) = (await program.peer.call("server_status"))["sources"]
+        assert source["left_out"] == ['"dead"']
+        told = [event for event in program.observed if isinstance(event, RelationsLeftOut)]
+        assert told == [RelationsLeftOut(source="database", relations=("dead",))]
+        execute(path, "CREATE TABLE gone (a text)")
+        await program.peer.hears()
+        (source,) = (await program.peer.call("server_status"))["sources"]
+        assert "left_out" not in source

@@ -70,6 +70,7 @@ class Reading:
 
     `postponed`: tables whose expressions could not be read because somebody holds a lock on them; they stand as they
     were before (or without their expressions), and the next look has to read again even if the gate has not moved.
+    `left_out`: names of selected relations that the database itself cannot describe: a view of something that is gone.
     `fresh`: ids of the relations that were read for this reading, or found gone; None: all. Of these alone it may be
     that they were changed in mid-read; that they were not is known when a later reading does not find them changed.
     `mark`: what the dialect itself needs to find, the next time, what has changed since; opaque to everybody else.
@@ -78,6 +79,7 @@ class Reading:
     gate: Gate
     schema: Schema
     postponed: frozenset[TableName] = frozenset()
+    left_out: tuple[str, ...] = field(default=(), compare=False, repr=False)
     fresh: frozenset[Hashable] | None = field(default=None, compare=False, repr=False)
     #: How many rows tables have, roughly, where the database knows: no part of the schema.
     row_estimates: Mapping[TableName, int] = field(default_factory=dict, compare=False, repr=False)

@@ -52,6 +52,14 @@ class ReadingPostponed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RelationsLeftOut:
+    """The database cannot describe these relations, so there are no tools for them."""
+
+    source: str
+    relations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListeningChanged:
     """The database's notifications of DDL arrive from now on, or do so no longer; the poll goes on either way."""
 
@@ -119,6 +127,7 @@ Observation: TypeAlias = (
     | CatalogRead
     | CatalogReadFailed
     | ReadingPostponed
+    | RelationsLeftOut
     | ListeningChanged
     | HistoryKept
     | HistoryUnavailable

@@ -15,6 +15,7 @@ from schema_mcp.observe.events import (
     ListeningChanged,
     Observation,
     ReadingPostponed,
+    RelationsLeftOut,
     ServerStarted,
     ServerStopped,
 )
@@ -51,6 +52,9 @@ def _line(observation: Observation) -> tuple[int, str]:
             return logging.WARNING, f"{message} (the last good schema stays; next try within {retry_in_s:.1f} s)"
         case ReadingPostponed(source=source, tables=tables):
             return logging.INFO, f"'{source}': locked by somebody, read later: {', '.join(tables)}"
+        case RelationsLeftOut(source=source, relations=relations):
+            names = _names(relations)
+            return logging.WARNING, f"'{source}': not served, for the database itself cannot describe it: {names}"
         case ListeningChanged(source=source, listening=listening):
             state = "are told at once by the database" if listening else "are found by the poll alone"
             return logging.INFO, f"changes of the schema of '{source}' {state}"

@@ -154,7 +154,7 @@ class SourceStatus:
     """One watched database. `confirmed_at`: when the served schema was last found true, in seconds since 1970.
 
     `confirmed`: it was read from the database in this process, not only loaded from the store. `error`: why the last
-    look failed.
+    look failed. `left_out`: relations that the database itself cannot describe.
     """
 
     source: str
@@ -163,6 +163,7 @@ class SourceStatus:
     confirmed: bool
     confirmed_at: float | None
     error: str | None
+    left_out: tuple[str, ...]
     listening: bool
     interval_s: float
     pool_size: int

@@ -23,7 +23,7 @@ MAX_COMMENT = 120
 #: Longest piece of a column's default in a schema, in characters.
 MAX_DEFAULT = 60
 #: Most words, and most characters of words, that stand in an `enum`, whether a type or a check gives them.
-MAX_WORDS, MAX_WORDS_CHARACTERS = 50, 1000
+MAX_WORDS, MAX_WORDS_CHARACTERS = 100, 1000
 
 _JSON_TYPES = {
     TypeKind.INTEGER: "integer",

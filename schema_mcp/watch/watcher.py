@@ -21,11 +21,7 @@ from schema_mcp.catalog.build import BuildSettings, Former
 from schema_mcp.catalog.registry import Registry
 from schema_mcp.dialects.base import Reading
 from schema_mcp.execute.engines import Database
-from schema_mcp.observe.events import (
-    CatalogRead,
-    Observe,
-    ReadingPostponed,
-)
+from schema_mcp.observe.events import CatalogRead, Observe, ReadingPostponed, RelationsLeftOut
 from schema_mcp.schema.diff import SchemaDiff, diff
 from schema_mcp.schema.model import Schema
 from schema_mcp.schema.select import Selection
@@ -105,6 +101,11 @@ class Watcher:
     def confirmed(self, source: str) -> bool:
         """Whether the served schema was read from the database in this process."""
         return self._sources[source].reading is not None
+
+    def left_out(self, source: str) -> Sequence[str]:
+        """Names of relations that are not served because the database itself cannot describe them."""
+        reading = self._sources[source].reading
+        return reading.left_out if reading is not None else ()
 
     def reached(self, source: str) -> bool:
         """Whether the database has answered, so that a reading may be on its way."""
@@ -213,6 +214,8 @@ class Watcher:
         if reading.postponed - known:
             tables = tuple(sorted(str(table) for table in reading.postponed))
             self._observe(ReadingPostponed(source=source.database.name, tables=tables))
+        if set(reading.left_out) - set(self.left_out(source.database.name)):
+            self._observe(RelationsLeftOut(source=source.database.name, relations=reading.left_out))
         self._observe(
             CatalogRead(
                 source=source.database.name,

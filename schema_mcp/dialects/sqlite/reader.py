@@ -9,7 +9,7 @@ loop goes on.
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schema_mcp.dialects.base import Gate, Reading
 from schema_mcp.dialects.sqlite.build import MAIN, Builder
@@ -62,7 +62,7 @@ def read(
     file.require(identity)
     if before is not None and previous is not None and relations is before.relations:
         estimates = _estimates(previous.schema.tables, counts)
-        return Reading(gate=gate, schema=previous.schema, row_estimates=estimates, fresh=frozenset(), mark=before)
+        return replace(previous, gate=gate, row_estimates=estimates, mark=before)
     known = previous.schema.tables if previous is not None else {}
     builder = Builder(
         source=source,
@@ -81,7 +81,15 @@ def read(
     if previous is not None and _same_objects(previous.schema, schema):
         schema = previous.schema
     estimates = _estimates(schema.tables, counts)
-    return Reading(gate=gate, schema=schema, row_estimates=estimates, fresh=frozenset(), mark=mark)
+    left_out = sorted(name for name in relations.described.keys() - tables if selection.takes(MAIN, name))
+    return Reading(
+        gate=gate,
+        schema=schema,
+        row_estimates=estimates,
+        left_out=tuple(left_out),
+        fresh=frozenset(),
+        mark=mark,
+    )
 
 
 def _estimates(tables: Mapping[TableName, Table], counts: Mapping[str, int]) -> dict[TableName, int]:

@@ -10,9 +10,13 @@ from schema_mcp.caller import Caller
 from schema_mcp.state.records import HistoryStatus
 from schema_mcp.tools.arguments import refuse_unknown
 from schema_mcp.tools.base import Action, JsonSchema, ServerStatus, SourceStatus, StatusPlan
+from schema_mcp.tools.json_schema import quoted
 from schema_mcp.tools.target import ToolLimits
 from schema_mcp.tools.times import iso
 from schema_mcp.tools.view import CatalogView
+
+#: Most relations that are named as left out, and the longest name, in characters.
+MAX_LEFT_OUT, MAX_NAME = 20, 100
 
 
 class ServerStatusTool:
@@ -51,6 +55,11 @@ def _source(source: SourceStatus) -> dict[str, Any]:
     else:
         told["state"] = "confirmed" if source.confirmed else "not confirmed"
     told |= {"confirmed": source.confirmed, "tables": source.tables}
+    if source.left_out:
+        told["left_out"] = [quoted(name, MAX_NAME) for name in source.left_out[:MAX_LEFT_OUT]]
+        told["hint"] = (
+            "The database itself cannot describe what is left out: what it refers to, or its module, is gone."
+        )
     if source.confirmed_at is not None:
         told["schema_true_at"] = iso(source.confirmed_at)
         told["schema_age_s"] = round(max(0.0, time.time() - source.confirmed_at), 1)
