@@ -76,7 +76,9 @@ _BY_CODE: Mapping[int, Callable[[], CallError]] = {
     sqlite3.SQLITE_LOCKED: lambda: Unavailable(ErrorCode.BUSY, "The table is in use by another statement.", _RETRY),
     sqlite3.SQLITE_PROTOCOL: lambda: Unavailable(ErrorCode.BUSY, "The database's lock could not be had.", _RETRY),
     sqlite3.SQLITE_READONLY: lambda: StatementRefused(
-        ErrorCode.READ_ONLY, "The database can only be read.", "The file, its folder or the server is read-only."
+        ErrorCode.READ_ONLY,
+        "The database can only be read.",
+        "The file, its folder or the server is read-only. In WAL mode even readers need a folder that can be written.",
     ),
     sqlite3.SQLITE_READONLY_DBMOVED: lambda: _unavailable(
         "The database file was moved or deleted while it was open.", "Wait until the server has opened it again."
