@@ -28,11 +28,13 @@ def finished(records: Sequence[Any], statement: Statement) -> list[Row]:
     texts = [_on_one_line(record[0]) for record in records]
     rows = [text.encode() for text in texts]
     packed = _packed(statement)
-    if packed and _is_doubtful(b"\n".join(rows), packed) and not _are_plain(texts):
-        rows = [
-            _put_right(text, packed).encode() if _is_doubtful(row, packed) else row
-            for text, row in zip(texts, rows, strict=True)
-        ]
+    if packed:
+        parts = _parts(texts, statement, packed)
+        if _is_doubtful("\n".join(parts).encode(), packed) and not _are_plain(parts):
+            rows = [
+                _put_right(text, packed).encode() if _is_doubtful(part.encode(), packed) else row
+                for text, part, row in zip(texts, parts, rows, strict=True)
+            ]
     return [Row(row, tuple(record)[1:]) for row, record in zip(rows, records, strict=True)]
 
 
@@ -48,6 +50,21 @@ def _packed(statement: Statement) -> Mapping[str, SqlType]:
         for label, type_ in zip(statement.labels, statement.types, strict=True)
         if (type_.item or type_).kind is TypeKind.JSON or (type_.item is not None and type_.item.kind is TypeKind.BYTES)
     }
+
+
+def _parts(texts: Sequence[str], statement: Statement, packed: Mapping[str, SqlType]) -> list[str]:
+    """Of each row the members from the first to the last that may have to be put right, as an object.
+
+    Digits of other columns would make every row doubtful. Quotation marks within a value are escaped, so that none
+    looks like a member's name; a document may have members of any name, so the last one counts as the end.
+    """
+    places = [place for place, label in enumerate(statement.labels) if label in packed]
+    first = f'"{statement.labels[places[0]]}":'
+    behind = statement.labels[places[-1] + 1 : places[-1] + 2]
+    if not behind:
+        return ["{" + text[text.find(first) :] for text in texts]
+    last = f',"{behind[0]}":'
+    return ["{" + text[text.find(first) : text.rfind(last)] + "}" for text in texts]
 
 
 def _is_doubtful(rows: bytes, packed: Mapping[str, SqlType]) -> bool:
