@@ -184,3 +184,15 @@ async def test_a_foreign_table_is_filled_and_read_through_its_wrapper(kinds: Pla
     finally:
         with suppress(RuntimeError):
             kinds.execute("DROP SCHEMA foreigners CASCADE; DROP EXTENSION postgres_fdw CASCADE")
+
+
+@pytest.mark.parametrize("place", ["18"], indirect=True)
+async def test_what_no_row_of_a_catalog_tells_is_found_by_the_full_refresh_though_nothing_follows(place: Place) -> None:
+    """ALTER EXTENSION changes neither the table's rows in the catalogs nor any count of them."""
+    place.execute("CREATE TABLE kept (id integer); CREATE TABLE taken (id integer)")
+    async with inside(place.url, watch__poll_interval_s=0.05, watch__full_refresh_s=1.0) as program:
+        await program.peer.names()
+        place.execute("ALTER EXTENSION plpgsql ADD TABLE taken")
+        await program.peer.hears()
+        assert await program.peer.table_tools() == ["insert_kept", "query_kept"]
+    place.execute("ALTER EXTENSION plpgsql DROP TABLE taken")

@@ -9,7 +9,7 @@ import traceback
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
-from schema_mcp.dialects.base import Connection, Reading
+from schema_mcp.dialects.base import Connection, Gate, Reading
 from schema_mcp.errors import CallError, CatalogReadError, ErrorCode
 from schema_mcp.execute.engines import Database
 from schema_mcp.observe.events import CatalogReadFailed, InternalFailure, Observe
@@ -40,7 +40,9 @@ class Source:
     #: The last look failed because the schema did not stand still.
     unsettled: bool = False
     pace: Pace = field(default_factory=Pace)
+    #: When everything is to be read again, if the gate has moved since the last time.
     full_refresh_at: float = 0.0
+    full_gate: Gate | None = None
 
     async def open(self) -> Connection:
         """The connection, made where there is none. Raises: whatever the driver raises."""

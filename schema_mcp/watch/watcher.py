@@ -236,17 +236,18 @@ class Watcher:
         if before is not None and gate.identity != before.gate.identity:
             await source.close()
             connection, before = await source.open(), None
-        elif before is not None and not force and not before.postponed:
+        full = force or (opened >= source.full_refresh_at and gate != source.full_gate)
+        if before is not None and not full and not before.postponed:
             due = asked or source.pace.heeds(gate, opened)
             if gate == before.gate:
                 source.confirmed_at = gate.taken_at
             if gate == before.gate or not due:
                 return None
-        if before is not None and (force or opened >= source.full_refresh_at):
+        if before is not None and full:
             before = replace(before, mark=None)
-        if before is None or before.mark is None:
-            source.full_refresh_at = opened + self._full_refresh_s
         reading = await dialect.read(connection, name, self._selection, before)
+        if before is None or full:
+            source.full_refresh_at, source.full_gate = opened + self._full_refresh_s, gate
         if before is not None and reading.schema is before.schema:
             now = time.monotonic()
             source.pace.found_nothing(gate, opened, now, now - opened - ROUND_TRIPS * (opened - began))
