@@ -85,7 +85,10 @@ class Mark:
 
 
 def touched(mark: Mark, now: Tallies) -> set[int] | None:
-    """Relations with row versions that came or went since, among those newer than the baseline; None: any relation."""
+    """Relations with row versions that came or went since, among those newer than the baseline; None: any relation.
+
+    0 stands for what belongs to none: a constraint of a domain.
+    """
     relations: set[int] = set()
     for catalog, tally in now.by_catalog.items():
         before = mark.tallies.by_catalog[catalog]
@@ -94,7 +97,7 @@ def touched(mark: Mark, now: Tallies) -> set[int] | None:
         if catalog in _GLOBAL:
             return None
         relations.update(int(version[0]) for version in tally.recent ^ before.recent)
-    return None if 0 in relations else relations  # 0: a constraint of a domain
+    return relations
 
 
 def rows_went(mark: Mark, now: Tallies) -> bool:
