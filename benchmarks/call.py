@@ -21,7 +21,7 @@ from schema_mcp.catalog.build import build
 from schema_mcp.execute.executor import ExecutionLimits, Executor
 from schema_mcp.schema.select import Selection
 from schema_mcp.tools.target import Target
-from schema_mcp.tools.view import TableTool
+from schema_mcp.tools.view import CatalogView, TableTool
 
 SUBJECT = "call"
 ROUNDS = 30
@@ -128,7 +128,7 @@ async def _in_process(databases: Databases, product: str) -> list[Figure]:
     executor = Executor(database, limits, lambda: None)
     tool, target = catalog.table_tools["query_items"]
     arguments = {"where": {"id": 77}}
-    plan = tool.plan(target, arguments, Caller(session="benchmark"))
+    plan = tool.plan(catalog, target, arguments, Caller(session="benchmark"))
     result = await executor.run(plan, target.table, 1)
     statement = plan.statements[0]
 
@@ -156,16 +156,16 @@ async def _in_process(databases: Databases, product: str) -> list[Figure]:
         ),
         _micro(f"the answer's JSON of one row, {label}", partial(plan.answer, result)),
     ]
-    return [*(_micro(f"planning {what}, {label}", run, _PLAN) for what, run in _plans(tool, target)), *figures]
+    return [*(_micro(f"planning {what}, {label}", run, _PLAN) for what, run in _plans(tool, catalog, target)), *figures]
 
 
-def _plans(tool: TableTool, target: Target) -> Iterator[tuple[str, Callable[[], Any]]]:
+def _plans(tool: TableTool, view: CatalogView, target: Target) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Calls whose statement is compiled already; their arguments are checked each time."""
     caller = Caller(session="benchmark")
     filters = [{"column": "quantity", "op": "gte", "value": "10"}, {"column": "name", "op": "contains", "value": "7"}]
     larger = {"columns": ["id", "name", "price"], "filters": filters, "order_by": ["price desc"], "limit": 20}
-    yield "a call by primary key", partial(tool.plan, target, {"where": {"id": 77}}, caller)
-    yield "a call with columns, two filters and an order", partial(tool.plan, target, larger, caller)
+    yield "a call by primary key", partial(tool.plan, view, target, {"where": {"id": 77}}, caller)
+    yield "a call with columns, two filters and an order", partial(tool.plan, view, target, larger, caller)
 
 
 def _micro(what: str, run: Callable[[], Any], budget: Budget | None = None) -> Figure:

@@ -97,7 +97,7 @@ class Executor:
             raise translated from error
         if ended is not None:
             raise ended
-        return collected.result(generation)
+        return collected.result(generation, rolled_back=plan.dry_run)
 
     async def _transact(
         self, connection: Connection, plan: StatementPlan, table: Table, collected: "_Rows", progress: "_Progress"
@@ -113,6 +113,11 @@ class Executor:
                 await self._run(connection, statement, collected)
             if plan.identity and (begun or collected.full):
                 await self._check_identity(connection, plan, table)
+            if plan.max_affected is not None and collected.seen > plan.max_affected:
+                raise _too_many(plan, table, collected.seen)
+            if plan.dry_run:
+                await connection.execute("ROLLBACK")
+                begun = False
             if begun:
                 progress.committing = plan.writes
                 await connection.execute("COMMIT")
@@ -228,7 +233,7 @@ class _Rows:
             self.keys = row.keys
             self.size += len(json) + 1
 
-    def result(self, generation: int) -> Result:
+    def result(self, generation: int, *, rolled_back: bool) -> Result:
         return Result(
             rows=tuple(self.rows),
             truncated=self.full,
@@ -236,6 +241,7 @@ class _Rows:
             affected=self.seen,
             generation=generation,
             cut_columns=self.cut,
+            rolled_back=rolled_back,
         )
 
 
@@ -245,6 +251,16 @@ def _too_long(what: str, limit_s: float, *, retryable: bool) -> LimitReached:
         f"the {what} took longer than {limit_s:g} s and was stopped",
         "Nothing was written. Narrow the filters, order by an indexed column, or ask for fewer rows.",
         retryable=retryable,
+    )
+
+
+def _too_many(plan: StatementPlan, table: Table, affected: int) -> LimitReached:
+    return LimitReached(
+        ErrorCode.TOO_MANY_ROWS,
+        f"the conditions match {affected} rows of table '{table.name.name}', and at most {plan.max_affected} may be "
+        "written",
+        "Nothing was written. Narrow the conditions, or raise 'max_affected' if that many are meant.",
+        details={"affected": affected, "max_affected": plan.max_affected},
     )
 
 

@@ -13,6 +13,7 @@ class AccessMode(StrEnum):
 
     READ = "read"
     INSERT = "insert"
+    WRITE = "write"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +29,11 @@ class Policy:
 
     def permits(self, action: str, table: Table | None) -> bool:
         """Whether a tool with that action is offered and may run. `table` None: asked for the kind as such."""
-        if action == "insert":
-            return self.mode is AccessMode.INSERT
+        match action:
+            case "insert":
+                return self.mode in (AccessMode.INSERT, AccessMode.WRITE)
+            case "update" | "delete":
+                return self.mode is AccessMode.WRITE
         return action in ("read", "inspect")
 
     def check(self, action: str, table: Table) -> None:
@@ -44,4 +48,8 @@ class Policy:
     @staticmethod
     def hints(action: str) -> tuple[bool, bool, bool]:
         """(read-only, destructive, idempotent) of MCP's tool annotations for an action."""
-        return {"insert": (False, False, False)}.get(action, (True, False, True))
+        return {
+            "insert": (False, False, False),
+            "update": (False, True, True),
+            "delete": (False, True, True),
+        }.get(action, (True, False, True))

@@ -173,7 +173,7 @@ class CatalogToolService:
         self, catalog: Catalog, tool: TableTool, target: Target, arguments: Mapping[str, Any], caller: Caller
     ) -> tuple[bytes, int]:
         catalog.policy.check(tool.action, target.table)
-        plan = tool.plan(target, arguments, caller)
+        plan = tool.plan(catalog, target, arguments, caller)
         result = await self._executors[plan.source].run(plan, target.table, catalog.generation)
         return plan.answer(result), result.affected
 

@@ -24,6 +24,8 @@ class Action(StrEnum):
 
     READ = "read"
     INSERT = "insert"
+    UPDATE = "update"
+    DELETE = "delete"
     #: Touches no row: describing, refreshing.
     INSPECT = "inspect"
 
@@ -79,8 +81,8 @@ class ToolSpec:
 class Result:
     """What a statement plan gave. `rows`: JSON objects; `keys`: the order keys of the last row, if it asked for any.
 
-    `affected`: rows written. `truncated`: more rows stand behind these. `cut_columns`: columns of the only row whose
-    values were shortened to fit the byte cap.
+    `affected`: rows written; where `rolled_back`, rows that would have been. `truncated`: more rows stand behind these.
+    `cut_columns`: columns of the only row whose values were shortened to fit the byte cap.
     """
 
     rows: tuple[bytes, ...]
@@ -89,6 +91,7 @@ class Result:
     affected: int
     generation: int
     cut_columns: tuple[str, ...] = ()
+    rolled_back: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +116,10 @@ class StatementPlan:
     otherwise: Callable[[str], bytes] | None = None
     identity: str = ""
     continues: bool = False
+    #: Writes are done, answered and rolled back.
+    dry_run: bool = False
+    #: More rows written than this: all is rolled back (`too_many_rows`).
+    max_affected: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

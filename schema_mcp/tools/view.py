@@ -89,8 +89,8 @@ class TableTool(Protocol):
         """The twin's, without `table`."""
         ...
 
-    def plan(self, target: Target, arguments: Mapping[str, Any], caller: Caller) -> StatementPlan:
-        """What the call becomes. Raises: CallError."""
+    def plan(self, view: CatalogView, target: Target, arguments: Mapping[str, Any], caller: Caller) -> StatementPlan:
+        """What the call becomes. `view`: the catalog that `target` is of. Raises: CallError."""
         ...
 
 

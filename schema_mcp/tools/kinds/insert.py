@@ -20,6 +20,7 @@ from schema_mcp.tools.base import Action, JsonSchema, Result, StatementPlan
 from schema_mcp.tools.json_schema import array_of_names, row_object
 from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.values import bind, shown
+from schema_mcp.tools.view import CatalogView
 
 _ARGUMENTS = ("rows", "returning")
 #: To a hint about null, which is SQL's.
@@ -59,7 +60,7 @@ class InsertTool:
         """Without the table's own names."""
         return _schema({"type": "object", "description": "Column names and values."})
 
-    def plan(self, target: Target, arguments: Mapping[str, Any], caller: Caller) -> StatementPlan:
+    def plan(self, view: CatalogView, target: Target, arguments: Mapping[str, Any], caller: Caller) -> StatementPlan:
         """One statement a run of rows with the same columns, in the order given; one transaction.
 
         Raises: InvalidArgument, StaleSchema.
@@ -235,7 +236,7 @@ def _schema(row: JsonSchema, returning: Sequence[Column] | None = None) -> JsonS
         "type": "object",
         "properties": {
             "rows": {"type": "array", "items": row},
-            "returning": array_of_names(f"Columns to answer with; default {default}."),
+            "returning": array_of_names(f"Columns. Default {default}."),
         },
         "required": ["rows"],
         "additionalProperties": False,

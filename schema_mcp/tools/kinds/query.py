@@ -18,6 +18,7 @@ from schema_mcp.tools.filters import OPERATORS, Conditions, clauses, read_condit
 from schema_mcp.tools.json_schema import array_of_names, filter_array, typed_object
 from schema_mcp.tools.order import Order, after, order_clauses, read_order
 from schema_mcp.tools.target import Target, ToolLimits
+from schema_mcp.tools.view import CatalogView
 
 _ARGUMENTS = ("columns", "where", "filters", "order_by", "limit", "cursor")
 
@@ -54,14 +55,14 @@ class QueryTool:
 
     def input_schema(self, target: Target) -> JsonSchema:
         """Typed by the relation's columns."""
-        return _schema(target.limits, typed_object(target, target.readable, "Equality, joined by AND; null: IS NULL."))
+        return _schema(target.limits, typed_object(target, target.readable, "Equality; null: IS NULL."))
 
     def generic_schema(self, limits: ToolLimits) -> JsonSchema:
         """Without the table's own names."""
         where = {"type": "object", "description": "Column names and values; equality, joined by AND; null: IS NULL."}
         return _schema(limits, where)
 
-    def plan(self, target: Target, arguments: Mapping[str, Any], caller: Caller) -> StatementPlan:
+    def plan(self, view: CatalogView, target: Target, arguments: Mapping[str, Any], caller: Caller) -> StatementPlan:
         """One SELECT that asks for a row more than it answers with.
 
         Raises: InvalidArgument, StaleSchema.
@@ -160,15 +161,15 @@ def _schema(limits: ToolLimits, where: JsonSchema) -> JsonSchema:
     return {
         "type": "object",
         "properties": {
-            "columns": array_of_names("Columns to answer with; default all."),
+            "columns": array_of_names("Default all."),
             "where": where,
-            "filters": filter_array(OPERATORS, "Conditions, joined by AND. in, not_in, between take 'values'."),
-            "order_by": array_of_names('"column", "column desc", "column desc nulls last"; default primary key.'),
+            "filters": filter_array(OPERATORS, "Joined by AND. in, not_in, between take 'values'."),
+            "order_by": array_of_names("name, name desc, name desc nulls last. Default primary key."),
             "limit": {
                 "type": "integer",
                 "description": f"1 to {limits.max_rows}, default {min(limits.default_limit, limits.max_rows)}.",
             },
-            "cursor": {"type": "string", "description": "next_cursor of the page before."},
+            "cursor": {"type": "string", "description": "next_cursor of the last page."},
         },
         "additionalProperties": False,
     }
