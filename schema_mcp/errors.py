@@ -27,6 +27,8 @@ class ErrorCode(StrEnum):
     UNKNOWN_ARGUMENT = "unknown_argument"
     MISSING_ARGUMENT = "missing_argument"
     UNKNOWN_TABLE = "unknown_table"
+    AMBIGUOUS_TABLE = "ambiguous_table"
+    UNKNOWN_SOURCE = "unknown_source"
     UNKNOWN_COLUMN = "unknown_column"
     INVALID_VALUE = "invalid_value"
     MISSING_VALUE = "missing_value"

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from schema_mcp.catalog.estimates import RowEstimates
+from schema_mcp.catalog.names import TableNames, names_of, table_names
 from schema_mcp.dialects.base import Dialect
 from schema_mcp.errors import ErrorCode, InvalidArgument, StaleSchema
 from schema_mcp.schema.model import Schema, Table, TableName
@@ -88,7 +89,7 @@ class Catalog:
     #: Sources whose schema was loaded from the store and not yet read from the database.
     unconfirmed: frozenset[str] = frozenset()
     row_estimates: RowEstimates
-    _by_name: Mapping[str, TableName] = field(repr=False)
+    _names: TableNames = field(repr=False)
 
     def row_estimate(self, target: Target) -> int | None:
         """See `CatalogView.row_estimate`."""
@@ -104,9 +105,14 @@ class Catalog:
             raise InvalidArgument(
                 ErrorCode.MISSING_ARGUMENT, "'table' takes a table's name as a string", "list_tables tells the names."
             )
-        name = self._by_name.get(given)
+        name = self._names.by_name.get(given)
         if name is not None:
             return self.targets[name]
+        if (rivals := self._names.ambiguous.get(given)) is not None:
+            choice = " or ".join(f"'{rival}'" for rival in rivals)
+            raise InvalidArgument(
+                ErrorCode.AMBIGUOUS_TABLE, f"there are several tables '{given[:100]}': {choice}", "Give one of these."
+            )
         if given in self.former.tables:
             raise StaleSchema(
                 f"table '{given[:100]}' is no longer there",
@@ -117,8 +123,13 @@ class Catalog:
         raise InvalidArgument(
             ErrorCode.UNKNOWN_TABLE,
             f"there is no table '{given[:100]}'.{near(given, self._displays())}",
-            "list_tables tells the tables there are.",
+            f"list_tables tells the tables there are.{self._unread()}",
         )
+
+    def _unread(self) -> str:
+        """Which of several sources may have tables that are not known."""
+        unread = [source for source in self.limits.sources if source not in self.schemas] if self.schemas else []
+        return f" Nothing is known yet of: {', '.join(unread)}." if unread else ""
 
     def _displays(self) -> list[str]:
         return [target.display for target in self.targets.values()]
@@ -159,14 +170,8 @@ def build(
     }
     generic_tools = {f"{tool.name}_rows": tool for tool in TABLE_TOOLS if settings.policy.permits(tool.action, None)}
     server_tools = {tool.name: tool for tool in SERVER_TOOLS}
-    by_name: dict[str, TableName] = {}
-    for name, target in targets.items():
-        by_name.setdefault(target.slug, name)
-    for name in targets:
-        by_name[display_name(name, "\0")] = name
-    for name, target in targets.items():
-        by_name[target.display] = name
-    listed = _listed(settings, by_name, table_tools, generic_tools, server_tools, previous)
+    names = table_names(targets, several=settings.limits.several)
+    listed = _listed(settings, names.by_name, table_tools, generic_tools, server_tools, previous)
     return Catalog(
         generation=previous.generation + 1 if previous else 0,
         schemas=MappingProxyType(dict(schemas)),
@@ -182,7 +187,7 @@ def build(
         policy=settings.policy,
         unconfirmed=unconfirmed,
         row_estimates=settings.row_estimates,
-        _by_name=MappingProxyType(by_name),
+        _names=names,
     )
 
 
@@ -199,22 +204,18 @@ def _former(previous: Catalog | None, schemas: Mapping[str, Schema]) -> Former:
         columns[target.table.name] = columns.get(target.table.name, frozenset()) | frozenset(target.by_key)
     return Former(
         tools=previous.former.tools.union(f"{tool.name}_{target.slug}" for target in changed for tool in TABLE_TOOLS),
-        tables=previous.former.tables.union(name for target in changed for name in _names(target)),
+        tables=previous.former.tables.union(name for target in changed for name in names_of(target)),
         columns=MappingProxyType(columns),
     )
-
-
-def _names(target: Target) -> tuple[str, str, str]:
-    """What the table may be called in arguments: as it is shown, qualified, by its slug."""
-    return target.display, display_name(target.table.name, "\0"), target.slug
 
 
 def _targets(
     settings: BuildSettings, schemas: Mapping[str, Schema], previous: Catalog | None, former: Former
 ) -> dict[TableName, Target]:
     targets: dict[TableName, Target] = {}
+    several = settings.limits.several
     for schema in schemas.values():
-        names = slugs(schema.tables, schema.default_schema)
+        names = slugs(schema.tables, schema.default_schema, several=several)
         for name, table in schema.tables.items():
             old = previous.targets.get(name) if previous else None
             if old is not None and old.slug == names[name] and _same(old.table, table):
@@ -224,7 +225,7 @@ def _targets(
                 table=table,
                 dialect=settings.dialects[schema.source],
                 slug=names[name],
-                display=display_name(name, schema.default_schema),
+                display=display_name(name, schema.default_schema, several=several),
                 limits=settings.limits,
                 cursor_secret=settings.cursor_secret,
                 former_columns=_gone(former, table),
