@@ -160,6 +160,8 @@ def build(
     unconfirmed: frozenset[str] = frozenset(),
 ) -> Catalog:
     """The catalog of the next generation. `unconfirmed`: sources whose schema is one of an earlier time."""
+    # In the order of the configuration, whichever was read first.
+    schemas = {source: schemas[source] for source in settings.dialects if source in schemas}
     former = _former(previous, schemas)
     targets = _targets(settings, schemas, previous, former)
     table_tools = {
@@ -174,7 +176,7 @@ def build(
     listed = _listed(settings, names.by_name, table_tools, generic_tools, server_tools, previous)
     return Catalog(
         generation=previous.generation + 1 if previous else 0,
-        schemas=MappingProxyType(dict(schemas)),
+        schemas=MappingProxyType(schemas),
         targets=MappingProxyType(targets),
         table_tools=MappingProxyType(table_tools),
         generic_tools=MappingProxyType(generic_tools),

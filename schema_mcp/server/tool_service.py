@@ -89,6 +89,8 @@ class CatalogToolService:
         self.ready = asyncio.Event()
         #: Some client has been given a list.
         self.listed = False
+        #: Some call has waited for the first tables, and found some: who comes later takes those there are.
+        self._waited = False
 
     async def tools(self, caller: Caller) -> Sequence[ToolSpec]:
         """What is listed now; at the very start, after the first look at the database or what stands in for it."""
@@ -202,6 +204,8 @@ class CatalogToolService:
             return plan.otherwise(f"it takes longer than {plan.timeout_s:g} s")
 
     async def _first_tables(self) -> None:
+        if self._waited:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LOOK_GRACE_S):
                 await self._watcher.first_look.wait()
@@ -209,6 +213,7 @@ class CatalogToolService:
         with suppress(TimeoutError):
             async with asyncio.timeout(limit_s):
                 await self.ready.wait()
+        self._waited = bool(self._registry.current.schemas)
 
     async def _past_came(self, source: str | None) -> bool:
         """Whether what other processes left was not there a moment ago, and is now: shared keys, names of the past."""
@@ -267,6 +272,7 @@ _MAY_BE_STALE = frozenset(
     {
         ErrorCode.STALE_SCHEMA,
         ErrorCode.UNKNOWN_TABLE,
+        ErrorCode.AMBIGUOUS_TABLE,
         ErrorCode.UNKNOWN_COLUMN,
         ErrorCode.INVALID_OPERATOR,
         ErrorCode.INVALID_VALUE,
