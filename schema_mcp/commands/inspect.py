@@ -56,7 +56,9 @@ async def schema(settings: Settings, format_: str) -> tuple[str, str]:
     async with _looked_at(settings) as app:
         schemas, missing = app.registry.current.schemas, _missing(app)
     render = {"text": as_text, "json": as_json, "mermaid": as_mermaid}[format_]
-    rendered = [render(schemas[source.name]) for source in settings.served if source.name in schemas]
+    rendered = [render(schema) for schema in schemas.values()]
+    if len(settings.served) > 1:
+        rendered = [f"{name}:\n\n{text}\n" for name, text in zip(schemas, rendered, strict=True)]
     return "\n".join(rendered), "\n".join(missing)
 
 
