@@ -15,9 +15,9 @@ from benchmarks.databases import LABELS, Databases, opened
 from benchmarks.figures import Budget, Figure
 from benchmarks.read import build_settings
 from benchmarks.timing import Contender, interleaved, repeated
-from schema_mcp.app import SOURCE
 from schema_mcp.caller import Caller
 from schema_mcp.catalog.build import build
+from schema_mcp.config.model import SOURCE
 from schema_mcp.execute.executor import ExecutionLimits, Executor
 from schema_mcp.schema.select import Selection
 from schema_mcp.tools.target import Target

@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 
 import asyncpg
 
-from schema_mcp.app import SOURCE
 from schema_mcp.config.database import parse_database
+from schema_mcp.config.model import SOURCE
 from schema_mcp.dialects.base import Dialect, SessionLimits
 from schema_mcp.dialects.choose import choose_dialect
 from schema_mcp.execute.engines import Database

@@ -63,6 +63,8 @@ def _run(arguments: argparse.Namespace) -> int:
         print(script("show"), end="")
         return 0
     settings = _settings(arguments)
+    if getattr(arguments, "source", None) is not None:
+        settings = settings.only(arguments.source)
     if arguments.command == "serve":
         from schema_mcp.commands.serve import serve
 
@@ -158,17 +160,20 @@ def _parser() -> argparse.ArgumentParser:
 
     schema = _command(commands, "schema", "show the schema that the tools are made from")
     schema.add_argument("--format", choices=("text", "json", "mermaid"), default="text")
+    _source(schema)
 
     history = _command(commands, "history", "show what changed in the schema, newest first")
     history.add_argument("--since", metavar="TIME", help="only later than this ISO 8601 time")
     history.add_argument("--table", metavar="TABLE", help="only of this table, also one that is gone")
     history.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many changes (default: 50)")
     history.add_argument("--json", action="store_true", help="as the tool schema_changes gives them")
+    _source(history)
 
     trigger = commands.add_parser("trigger", help="let PostgreSQL tell of changes at once (opt-in, needs a superuser)")
     trigger.add_argument("action", choices=("show", "install", "uninstall"))
     trigger.add_argument("database", nargs="?", metavar="DATABASE", help=_DATABASE_HELP)
     trigger.add_argument("--config", type=Path, metavar="FILE", help="configuration file (default: ./config.toml)")
+    _source(trigger)
     return parser
 
 
@@ -177,6 +182,10 @@ def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
     parser.add_argument("database", nargs="?", metavar="DATABASE", help=_DATABASE_HELP)
     _options(parser)
     return parser
+
+
+def _source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", metavar="NAME", help="only this one of several databases ([[sources]])")
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

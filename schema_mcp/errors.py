@@ -28,6 +28,8 @@ class ErrorCode(StrEnum):
     MISSING_ARGUMENT = "missing_argument"
     UNKNOWN_TOOL = "unknown_tool"
     UNKNOWN_TABLE = "unknown_table"
+    AMBIGUOUS_TABLE = "ambiguous_table"
+    UNKNOWN_SOURCE = "unknown_source"
     UNKNOWN_COLUMN = "unknown_column"
     INVALID_VALUE = "invalid_value"
     MISSING_VALUE = "missing_value"

@@ -116,11 +116,31 @@ class Inside:
 @asynccontextmanager
 async def inside(url: str, *, era: str = LEGACY, **settings: Any) -> AsyncIterator[Inside]:
     """The program over a database, and one client. Settings as keywords: `watch__poll_interval_s=0.1`."""
+    async with _inside({"database.url": url}, {}, era, settings) as program:
+        yield program
+
+
+@asynccontextmanager
+async def inside_several(*, era: str = LEGACY, **given: Any) -> AsyncIterator[Inside]:
+    """The same over several databases: keywords with `__` are settings, the others URLs by the name of the source."""
+    settings = {name: value for name, value in given.items() if "__" in name}
+    urls = {name: given[name] for name in given.keys() - settings.keys()}
+    settings = {name: value for name, value in settings.items() if not name.startswith("sources__")}
+    variables = {f"SCHEMA_MCP_SOURCES__{name.upper()}__URL": url for name, url in urls.items()}
+    variables |= {f"SCHEMA_MCP_{name.upper()}": given[name] for name in given if name.startswith("sources__")}
+    async with _inside({}, variables, era, settings) as program:
+        yield program
+
+
+@asynccontextmanager
+async def _inside(
+    flags: dict[str, Any], variables: Mapping[str, str], era: str, settings: Mapping[str, Any]
+) -> AsyncIterator[Inside]:
     observed: list[Observation] = []
-    flags = {"database.url": url} | {name.replace("__", "."): value for name, value in settings.items()}
+    flags |= {name.replace("__", "."): value for name, value in settings.items()}
     flags.setdefault("watch.poll_interval_s", 0.1)
     flags.setdefault("state.url", "off")
-    configured = load(file=None, environment={}, flags=flags)
+    configured = load(file=None, environment=variables, flags=flags)
     async with asyncio.timeout(60), AsyncExitStack() as stack:
         app = await stack.enter_async_context(running(configured, observed.append))
         server = ToolServer(app.service, observe=observed.append)

@@ -19,6 +19,7 @@ LINES = (
     ("catalog", "execute"),
     ("watch",),
     ("server",),
+    ("app_source",),
     ("app",),
     ("commands", "cli", "__main__"),
 )

@@ -247,3 +247,72 @@ def test_the_end_of_input_ends_a_server_on_stdio(pets: str) -> None:
 
 def test_the_version_is_told() -> None:
     assert re.fullmatch(r"schema-mcp \d+\.\d+\.\d+\n", run("--version").stdout)
+
+
+# Several sources
+
+
+@pytest.fixture
+def several(pets: str, tmp_path: Path) -> Path:
+    """A folder whose config.toml names the pets twice, and a file that is not there."""
+    sources = {"home": pets, "farm": pets, "moon": str(tmp_path / "moon.sqlite")}
+    (tmp_path / "config.toml").write_text(
+        "\n".join(f'[[sources]]\nname = "{name}"\nurl = "{url}"' for name, url in sources.items())
+    )
+    return tmp_path
+
+
+def test_tools_and_call_reach_every_source_and_say_which_is_missing(several: Path) -> None:
+    shown = run("tools", cwd=several)
+    assert (shown.returncode, shown.stderr.partition(":")[0]) == (0, "moon")
+    names = [line.split()[0] for line in shown.stdout.splitlines()]
+    assert [name for name in names if name.startswith("query_") and name != "query_rows"] == [
+        "query_farm_pets",
+        "query_farm_visits",
+        "query_home_pets",
+        "query_home_visits",
+    ]
+    called = run("call", "query_farm_pets", '{"limit": 1}', cwd=several)
+    assert (called.returncode, json.loads(called.stdout)["table"]) == (0, "farm.pets")
+    away = run("call", "query_moon_pets", cwd=several)
+    assert (away.returncode, json.loads(away.stdout)["error"]["code"]) == (1, "database_unavailable")
+
+
+def test_schema_shows_each_source_or_the_one_that_is_chosen(several: Path) -> None:
+    one = run("schema", "--source", "home", cwd=several)
+    assert (one.returncode, one.stderr) == (0, "")
+    every = run("schema", cwd=several)
+    assert (every.returncode, every.stderr.partition(":")[0]) == (0, "moon")
+    assert every.stdout == f"home:\n\n{one.stdout}\nfarm:\n\n{one.stdout}\n"
+    chosen = run("schema", "--format", "json", "--source", "farm", cwd=several)
+    assert [table["name"]["source"] for table in json.loads(chosen.stdout)["tables"]] == ["farm", "farm"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("schema", "--format", "mermaid"), "several are configured"),
+        (("trigger", "install"), "several are configured"),
+        (("history", "--source", "mars"), "there is no source 'mars'"),
+    ],
+)
+def test_where_one_source_must_be_chosen_the_names_are_told(
+    arguments: tuple[str, ...], told: str, several: Path
+) -> None:
+    refused = run(*arguments, cwd=several)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == f"schema-mcp: {told}: choose with --source home, farm, moon\n"
+
+
+def test_the_history_of_every_source_is_shown_under_its_name(several: Path, pets: str) -> None:
+    store = {"SCHEMA_MCP_STATE__URL": str(several / "state.sqlite")}
+    assert run("call", "server_status", cwd=several, **store).returncode == 0
+    with closing(sqlite3.connect(pets)) as connection:
+        connection.execute("CREATE TABLE toys (id integer)")
+    assert run("call", "server_status", cwd=several, **store).returncode == 0
+    shown = run("history", cwd=several, **store)
+    assert shown.returncode == 0, shown.stderr
+    assert sorted(re.findall(r"added    (\S+)", shown.stdout)) == ["farm.toys", "home.toys"]
+    assert shown.stderr.startswith("moon: nothing is kept of this database in ")
+    one = run("history", "--source", "farm", "--table", "toys", "--json", cwd=several, **store)
+    assert [change["table"] for change in json.loads(one.stdout)] == ["toys"]

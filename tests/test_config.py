@@ -9,8 +9,8 @@ import pytest
 
 from schema_mcp.config.database import parse_database, shown
 from schema_mcp.config.load import known_keys, load
-from schema_mcp.config.model import CHOICES, RANGES, Settings
-from schema_mcp.errors import ConfigurationError
+from schema_mcp.config.model import CHOICES, RANGES, Settings, SourceSettings
+from schema_mcp.errors import ConfigurationError, UsageError
 
 ROOT = Path(__file__).parent.parent
 
@@ -94,6 +94,7 @@ def test_the_shipped_file_documents_every_key_with_its_default() -> None:
     defaults: dict[str, Any] = {
         f"{section.name}.{item.name}": getattr(getattr(Settings(), section.name), item.name)
         for section in fields(Settings)
+        if section.name != "sources"
         for item in fields(getattr(Settings(), section.name))
     }
     expected = {key: list(value) if isinstance(value, tuple) else value for key, value in defaults.items()}
@@ -144,3 +145,117 @@ def test_what_cannot_be_served_is_refused_without_repeating_a_password(given: st
 def test_a_url_is_shown_without_its_password_and_parameters() -> None:
     url = parse_database("postgresql://u:hunter2@h/d?password=hunter2")
     assert shown(url) == "postgresql://u:***@h/d"
+
+
+# Several sources
+
+SOURCES = """
+[[sources]]
+name = "shop"
+url = "postgresql://reader@h/shop"
+include = ["order*"]
+
+[[sources]]
+name = "crm"
+url = "/data/crm.sqlite"
+"""
+
+
+def loaded(directory: Path, text: str, environment: dict[str, str] | None = None, **flags: Any) -> Settings:
+    (directory / "config.toml").write_text(text)
+    return load(file=None, environment=environment or {}, flags=flags, directory=directory)
+
+
+def test_several_sources_are_read_in_their_order(tmp_path: Path) -> None:
+    assert loaded(tmp_path, SOURCES).served == (
+        SourceSettings(name="shop", url="postgresql://reader@h/shop", include=("order*",)),
+        SourceSettings(name="crm", url="/data/crm.sqlite"),
+    )
+
+
+def test_the_environment_wins_over_the_file_for_sources_and_may_name_further_ones(tmp_path: Path) -> None:
+    environment = {
+        "SCHEMA_MCP_SOURCES__SHOP__URL": "postgresql://reader:hunter2@h/shop",
+        "SCHEMA_MCP_SOURCES__CRM__HIDE_COLUMNS": "ssn, pass*",
+        "SCHEMA_MCP_SOURCES__LOGS__URL": "/data/logs.sqlite",
+        "DATABASE_URL": "/data/other.sqlite",
+    }
+    assert loaded(tmp_path, SOURCES, environment).served == (
+        SourceSettings(name="shop", url="postgresql://reader:hunter2@h/shop", include=("order*",)),
+        SourceSettings(name="crm", url="/data/crm.sqlite", hide_columns=("ssn", "pass*")),
+        SourceSettings(name="logs", url="/data/logs.sqlite"),
+    )
+
+
+def test_a_database_on_the_command_line_is_the_only_one(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, SOURCES, {}, **{"database.url": "x.db"})
+    assert settings.served == (SourceSettings(name="database", url="x.db"),)
+
+
+def test_mistakes_of_all_sources_are_told_at_once_each_with_its_key(tmp_path: Path) -> None:
+    text = """
+    [[sources]]
+    name = "shop"
+    ulr = "postgresql://h/d"
+
+    [[sources]]
+    name = "My_Shop"
+    url = "a.sqlite"
+    include = "orders"
+
+    [[sources]]
+    name = "crm"
+    url = "mysql://reader:hunter2@h/d"
+
+    [[sources]]
+    name = "crm"
+    url = "b.sqlite"
+
+    [[sources]]
+    url = 5
+
+    [pool]
+    size = 0
+    """
+    variables = {"SCHEMA_MCP_SOURCES__A_B__URL": "x", "SCHEMA_MCP_SOURCES__CRM__INCLUDED": "x"}
+    next_ = "give a postgresql:// or sqlite:/// URL, the path of a SQLite file, or the word sample"
+    assert mistakes(tmp_path, text, variables) == [
+        "config.toml: sources[2].name: takes 1 to 12 of a-z and 0-9, got 'My_Shop'",
+        "config.toml: sources[4].name: there are two sources 'crm'",
+        "config.toml: sources[5].name: takes 1 to 12 of a-z and 0-9, got None",
+        "SCHEMA_MCP_SOURCES__A_B__URL: a source's name takes 1 to 12 of a-z and 0-9, got 'a_b'",
+        "config.toml: sources.shop.ulr: unknown key; did you mean sources.shop.url?",
+        f"sources.shop.url: no database is named: {next_} (in config.toml, or as SCHEMA_MCP_SOURCES__SHOP__URL)",
+        "config.toml: sources[2].include: takes strings in [ ], got 'orders'",
+        "SCHEMA_MCP_SOURCES__CRM__INCLUDED (sources.crm.included): unknown key; did you mean sources.crm.include?",
+        f"sources.crm.url: 'mysql' is not a database that is served: {next_}",
+        "config.toml: sources[5].url: takes a string",
+        "config.toml: pool.size: takes a number from 1 to 1000, got 0",
+    ]
+
+
+@pytest.mark.parametrize("text", ["sources = 3", "sources = [1]", '[sources.shop]\nurl = "a.sqlite"'])
+def test_sources_are_a_list_of_tables(tmp_path: Path, text: str) -> None:
+    assert mistakes(tmp_path, text) == [
+        "config.toml: sources: is written [[sources]], once for each database, each with a name"
+    ]
+
+
+def test_database_and_sources_do_not_stand_together(tmp_path: Path) -> None:
+    told = "either [database] or [[sources]], not both"
+    text = SOURCES + '[database]\nexclude = ["x"]\n'
+    assert mistakes(tmp_path, text) == [f"config.toml: database.exclude: {told}"]
+    assert mistakes(tmp_path, SOURCES, {"SCHEMA_MCP_DATABASE__URL": "x.db"}) == [
+        f"SCHEMA_MCP_DATABASE__URL (database.url): {told}"
+    ]
+
+
+def test_one_of_several_sources_is_chosen_by_name(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, SOURCES)
+    assert settings.only("crm").served == (SourceSettings(name="crm", url="/data/crm.sqlite"),)
+    for given, told in ((None, "several are configured"), ("cmr", "there is no source 'cmr'")):
+        with pytest.raises(UsageError) as caught:
+            settings.only(given)
+        assert str(caught.value) == f"{told}: choose with --source shop, crm"
+    one = Settings()
+    assert one.only(None) == one

@@ -2,6 +2,7 @@
 
 import random
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
@@ -115,6 +116,38 @@ def test_slugs_stay_whatever_comes_and_goes_and_in_any_order(tables: list[TableN
     kept = [name for name in tables if dice.random() < 0.5]
     dice.shuffle(kept)
     assert slugs(kept, "public") == {name: found[name] for name in kept}
+
+
+@settings(max_examples=100, deadline=None, database=None)
+@given(RELATIONS)
+@example([relation(schema, name) for schema in ("public", "a") for name in HOSTILE])
+def test_with_several_sources_names_begin_with_the_source_and_are_told_apart(tables: list[TableName]) -> None:
+    sources = ("a", "public", "shop1", "z" * 12)
+    named = [replace(table, source=source) for source in sources for table in tables]
+    found = {
+        name: text
+        for source in sources
+        for name, text in slugs([name for name in named if name.source == source], "public", several=True).items()
+    }
+    assert len(set(found.values())) == len(named)
+    for name, text in found.items():
+        assert re.fullmatch(f"{name.source}_[A-Za-z0-9_]+", text)
+        assert len(f"insert_{text}") <= 48
+        assert text == slug(name, "public", several=True)
+    shown = [display_name(name, "public", several=True) for name in named]
+    assert len(set(shown)) == len(named)
+    assert all(text.startswith(f"{name.source}.") for name, text in zip(named, shown, strict=True))
+
+
+def test_plain_names_stand_for_themselves_after_the_source() -> None:
+    names = [("public", "orders"), ("public", "rows"), ("sales", "orders"), ("public", "x" * 35), ("public", "x" * 36)]
+    assert [slug(replace(relation(*name), source="shop"), "public", several=True) for name in names] == [
+        "shop_orders",
+        "shop_rows",
+        "shop_sales__orders",
+        "shop_" + "x" * 35,
+        "shop_" + "x" * 22 + "_4dc58679f4c4",
+    ]
 
 
 def test_two_names_with_one_hash_get_longer_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from schema_mcp.catalog.estimates import RowEstimates
+from schema_mcp.catalog.names import TableNames, names_of, table_names
 from schema_mcp.catalog.surface import Specs, Surface, chosen, costs, order
 from schema_mcp.dialects.base import Dialect
 from schema_mcp.errors import CallError, ErrorCode, InvalidArgument, StaleSchema, UnknownTool
@@ -81,7 +82,7 @@ class Catalog:
     #: Sources whose schema was loaded from the store and not yet read from the database.
     unconfirmed: frozenset[str] = frozenset()
     row_estimates: RowEstimates
-    _by_name: Mapping[str, TableName] = field(repr=False)
+    _names: TableNames = field(repr=False)
 
     def row_estimate(self, target: Target) -> int | None:
         """See `CatalogView.row_estimate`."""
@@ -97,9 +98,14 @@ class Catalog:
             raise InvalidArgument(
                 ErrorCode.MISSING_ARGUMENT, "'table' takes a table's name as a string", "list_tables tells the names."
             )
-        name = self._by_name.get(given)
+        name = self._names.by_name.get(given)
         if name is not None:
             return self.targets[name]
+        if (rivals := self._names.ambiguous.get(given)) is not None:
+            choice = " or ".join(f"'{rival}'" for rival in rivals)
+            raise InvalidArgument(
+                ErrorCode.AMBIGUOUS_TABLE, f"there are several tables '{given[:100]}': {choice}", "Give one of these."
+            )
         if given in self.former.tables:
             raise StaleSchema(
                 f"table '{given[:100]}' is no longer there",
@@ -110,7 +116,7 @@ class Catalog:
         raise InvalidArgument(
             ErrorCode.UNKNOWN_TABLE,
             f"there is no table '{given[:100]}'.{near(given, self._displays())}",
-            "list_tables tells the tables there are.",
+            f"list_tables tells the tables there are.{self._unread()}",
         )
 
     def session_specs(self, active: Sequence[TableName]) -> list[tuple[ToolSpec, bytes]]:
@@ -160,6 +166,11 @@ class Catalog:
         self.policy.check(tool.action, target.table)
         return tool, target, rest
 
+    def _unread(self) -> str:
+        """Which of several sources may have tables that are not known."""
+        unread = [source for source in self.limits.sources if source not in self.schemas] if self.schemas else []
+        return f" Nothing is known yet of: {', '.join(unread)}." if unread else ""
+
     def _displays(self) -> list[str]:
         return [target.display for target in self.targets.values()]
 
@@ -189,6 +200,8 @@ def build(
     unconfirmed: frozenset[str] = frozenset(),
 ) -> Catalog:
     """The catalog of the next generation. `unconfirmed`: sources whose schema is one of an earlier time."""
+    # In the order of the configuration, whichever was read first.
+    schemas = {source: schemas[source] for source in settings.dialects if source in schemas}
     former = _former(previous, schemas)
     targets = _targets(settings, schemas, previous, former)
     table_tools = {
@@ -199,18 +212,12 @@ def build(
     }
     generic_tools = {f"{tool.name}_rows": tool for tool in TABLE_TOOLS if settings.policy.permits(tool.action, None)}
     server_tools = {tool.name: tool for tool in SERVER_TOOLS if tool is not ACTIVATE or settings.surface.activates}
-    by_name: dict[str, TableName] = {}
-    for name, target in targets.items():
-        by_name.setdefault(target.slug, name)
-    for name in targets:
-        by_name[display_name(name, "\0")] = name
-    for name, target in targets.items():
-        by_name[target.display] = name
+    names = table_names(targets, several=settings.limits.several)
     specs = Specs(policy=settings.policy, limits=settings.limits)
-    listed = _listed(settings, specs, by_name, table_tools, generic_tools, server_tools, previous)
+    listed = _listed(settings, specs, names.by_name, table_tools, generic_tools, server_tools, previous)
     return Catalog(
         generation=previous.generation + 1 if previous else 0,
-        schemas=MappingProxyType(dict(schemas)),
+        schemas=MappingProxyType(schemas),
         targets=MappingProxyType(targets),
         table_tools=MappingProxyType(table_tools),
         generic_tools=MappingProxyType(generic_tools),
@@ -225,7 +232,7 @@ def build(
         surface=settings.surface,
         unconfirmed=unconfirmed,
         row_estimates=settings.row_estimates,
-        _by_name=MappingProxyType(by_name),
+        _names=names,
     )
 
 
@@ -242,22 +249,18 @@ def _former(previous: Catalog | None, schemas: Mapping[str, Schema]) -> Former:
         columns[target.table.name] = columns.get(target.table.name, frozenset()) | frozenset(target.by_key)
     return Former(
         tools=previous.former.tools.union(f"{tool.name}_{target.slug}" for target in changed for tool in TABLE_TOOLS),
-        tables=previous.former.tables.union(name for target in changed for name in _names(target)),
+        tables=previous.former.tables.union(name for target in changed for name in names_of(target)),
         columns=MappingProxyType(columns),
     )
-
-
-def _names(target: Target) -> tuple[str, str, str]:
-    """What the table may be called in arguments: as it is shown, qualified, by its slug."""
-    return target.display, display_name(target.table.name, "\0"), target.slug
 
 
 def _targets(
     settings: BuildSettings, schemas: Mapping[str, Schema], previous: Catalog | None, former: Former
 ) -> dict[TableName, Target]:
     targets: dict[TableName, Target] = {}
+    several = settings.limits.several
     for schema in schemas.values():
-        names = slugs(schema.tables, schema.default_schema)
+        names = slugs(schema.tables, schema.default_schema, several=several)
         for name, table in schema.tables.items():
             old = previous.targets.get(name) if previous else None
             if old is not None and old.slug == names[name] and _same(old.table, table):
@@ -267,7 +270,7 @@ def _targets(
                 table=table,
                 dialect=settings.dialects[schema.source],
                 slug=names[name],
-                display=display_name(name, schema.default_schema),
+                display=display_name(name, schema.default_schema, several=several),
                 limits=settings.limits,
                 cursor_secret=settings.cursor_secret,
                 former_columns=_gone(former, table),

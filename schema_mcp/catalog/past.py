@@ -14,8 +14,8 @@ from schema_mcp.tools.naming import display_name, slug
 _RIGHTS = {Action.READ: Privilege.SELECT, Action.INSERT: Privilege.INSERT}
 
 
-def past(gone: Iterable[Gone], default_schema: str) -> Former:
-    """Tools, tables and columns that stand in the history."""
+def past(gone: Iterable[Gone], default_schema: str, *, several: bool) -> Former:
+    """Tools, tables and columns that stand in the history. `several`: more than one source is configured."""
     tools: set[str] = set()
     tables: set[str] = set()
     columns: dict[TableName, frozenset[str]] = {}
@@ -24,8 +24,10 @@ def past(gone: Iterable[Gone], default_schema: str) -> Former:
         columns[name] = columns.get(name, frozenset()) | item.columns
         if not item.rights:
             continue
-        text = slug(name, default_schema)
-        tables |= {text, display_name(name, default_schema), display_name(name, "\0")}
+        text = slug(name, default_schema, several=several)
+        tables.add(text)
+        for schema in (default_schema, "\0"):
+            tables |= {display_name(name, schema), display_name(name, schema, several=several)}
         tools |= {f"{tool.name}_{text}" for tool in TABLE_TOOLS if _RIGHTS.get(tool.action) in item.rights}
     return Former(tools=frozenset(tools), tables=frozenset(tables), columns=MappingProxyType(columns))
 

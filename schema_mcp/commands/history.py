@@ -1,18 +1,19 @@
-"""`schema-mcp history`: what changed in a database's schema, out of the store alone; the database is not asked."""
+"""`schema-mcp history`: what changed in the schema of databases, out of the store alone; no database is asked."""
 
 import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import orjson
 
-from schema_mcp.app import SOURCE, place, select
-from schema_mcp.config.database import parse_database
-from schema_mcp.config.model import Settings
+from schema_mcp.app_source import place, select, url_of
+from schema_mcp.config.model import Settings, SourceSettings
 from schema_mcp.errors import CallError, SchemaMcpError, UsageError
 from schema_mcp.state.history import History
 from schema_mcp.state.place import NoPlace, identify
-from schema_mcp.state.records import Change, HistoryPage, HistoryQuery
+from schema_mcp.state.records import HistoryPage, HistoryQuery
 from schema_mcp.state.store import REVISIONS, Store, StoreError
-from schema_mcp.tools.kinds.schema_changes import entry, table_names
+from schema_mcp.tools.kinds.schema_changes import entry, newest, table_names
 from schema_mcp.tools.times import iso, read_time
 
 
@@ -29,24 +30,40 @@ async def history(
         after = None if since is None else read_time(since, "--since")
     except CallError as error:
         raise UsageError(f"{error.message}. {error.hint}") from error
-    page = await _page(settings, after, table, limit)
-    if as_json:
-        text = orjson.dumps([entry(change) for change in page.changes], option=orjson.OPT_INDENT_2).decode()
-    else:
-        text = "\n".join(line for change in page.changes for line in _lines(change))
-    kept = f"the history of this database begins at {iso(page.kept_since)}" if page.kept_since is not None else ""
-    notes = [kept if not page.changes else "", "older changes are there: --limit" if page.truncated else ""]
-    return text, "\n".join(note for note in notes if note)
+    several = len(settings.served) > 1
+    pages: dict[str, HistoryPage] = {}
+    notes: list[str] = []
+    for source in settings.served:
+        try:
+            pages[source.name] = await _page(settings, source, after, table, limit)
+        except SchemaMcpError as error:
+            if not several:
+                raise
+            notes.append(f"{source.name}: {error}")
+    if not pages:
+        raise SchemaMcpError("\n".join(notes))
+    changes, truncated = newest(pages.values(), limit)
+    told = [entry(change, several=several) for change in changes]
+    text = orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() if as_json else "\n".join(_lines(told))
+    for name, page in pages.items():
+        if not page.changes and page.kept_since is not None:
+            whose = f"'{name}'" if several else "this database"
+            notes.append(f"the history of {whose} begins at {iso(page.kept_since)}")
+    if truncated:
+        notes.append("older changes are there: --limit")
+    return text, "\n".join(notes)
 
 
-async def _page(settings: Settings, since: float | None, table: str | None, limit: int) -> HistoryPage:
-    url = parse_database(settings.database.url)
-    where = place(settings, url)
+async def _page(
+    settings: Settings, source: SourceSettings, since: float | None, table: str | None, limit: int
+) -> HistoryPage:
+    url = url_of(source)
+    where = place(settings, source, url)
     if isinstance(where, NoPlace):
         raise SchemaMcpError(f"there is no history: {where.reason}. {where.hint}")
     store = Store(where, lock_timeout_s=settings.state.lock_timeout_s)
-    identity = identify(SOURCE, url, select(settings), settings.watch.reader)
-    kept = History(store, identity, SOURCE, started_at=time.time(), max_changes=settings.state.max_changes)
+    identity = identify(source.name, url, select(source), settings.watch.reader)
+    kept = History(store, identity, source.name, started_at=time.time(), max_changes=settings.state.max_changes)
     nothing = SchemaMcpError(
         f"nothing is kept of this database in {where.shown}: the history begins when it is served. It is kept by "
         "host, port, database, role and selection: name them as the server does."
@@ -57,7 +74,7 @@ async def _page(settings: Settings, since: float | None, table: str | None, limi
         if await store.revision() != REVISIONS[-1]:
             raise nothing
         default = (await kept.load(schema=False)).default_schema
-        names = None if table is None else table_names({default}, table)
+        names = None if table is None else table_names({default}, table.removeprefix(f"{source.name}."))
         page = await kept.changes(HistoryQuery(since=since, tables=names, limit=limit))
     except StoreError as error:
         raise SchemaMcpError(f"the history in {where.shown} cannot be read: {error.reason}. {error.hint}") from error
@@ -66,9 +83,9 @@ async def _page(settings: Settings, since: float | None, table: str | None, limi
     return page
 
 
-def _lines(change: Change) -> list[str]:
-    told = entry(change)
-    lines = [f"{told['at']}  {change.kind:<7}  {told['table']}"]
-    if "seen_at_start" in told:
-        lines.append(f"    {told['seen_at_start']}")
-    return lines + [f"    {sentence}" for sentence in change.sentences]
+def _lines(told: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for change in told:
+        yield f"{change['at']}  {change['kind']:<7}  {change['table']}"
+        if "seen_at_start" in change:
+            yield f"    {change['seen_at_start']}"
+        yield from (f"    {sentence}" for sentence in change["changes"])

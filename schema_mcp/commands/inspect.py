@@ -25,15 +25,17 @@ TERMINAL = Caller(session="terminal")
 
 
 async def tools(settings: Settings, *, as_json: bool) -> tuple[str, str]:
-    """What a client would be offered, for stdout, and a note for stderr. Raises: CatalogReadError."""
+    """What a client would be offered, for stdout, and notes for stderr. Raises: CatalogReadError."""
     async with _looked_at(settings) as app:
         specs = await app.service.tools(TERMINAL)
-        catalog = app.registry.current
+        catalog, missing = app.registry.current, _missing(app)
         costs = catalog.costs()
     size = sum(len(spec.as_json()) for spec in specs) + max(0, len(specs) - 1)
     total = f"{len(specs)} tools, {size:,} bytes, about {size // 4:,} tokens"
     if as_json:
-        return orjson.dumps([spec.as_dict() for spec in specs], option=orjson.OPT_INDENT_2).decode(), total
+        return orjson.dumps([spec.as_dict() for spec in specs], option=orjson.OPT_INDENT_2).decode(), "\n".join(
+            [*missing, total]
+        )
     width = max((len(spec.name) for spec in specs), default=0)
     lines = [f"{spec.name:<{width}}  {len(spec.as_json()):>6} bytes  {spec.description}" for spec in specs]
     unlisted = len(catalog.table_tools) - sum(spec.table is not None for spec in specs)
@@ -47,15 +49,23 @@ async def tools(settings: Settings, *, as_json: bool) -> tuple[str, str]:
         about = "" if cost.exact else "about "
         price = f"{cost.tools:,} tools, {about}{cost.bytes:,} bytes, about {cost.bytes // 4:,} tokens"
         lines.append(f"  {cost.surface:<12} {price}")
-    return "\n".join([*lines, "", total]), ""
+    return "\n".join([*lines, "", total]), "\n".join(missing)
 
 
 async def schema(settings: Settings, format_: str) -> tuple[str, str]:
-    """The schema as text, JSON or a Mermaid diagram. Raises: CatalogReadError."""
+    """The schema as text, JSON or a Mermaid diagram, and notes for stderr; of several sources each as text.
+
+    Raises: UsageError where one of several must be chosen, CatalogReadError.
+    """
+    if format_ != "text":
+        settings = settings.only(None)
     async with _looked_at(settings) as app:
-        schemas = tuple(app.registry.current.schemas.values())
+        schemas, missing = app.registry.current.schemas, _missing(app)
     render = {"text": as_text, "json": as_json, "mermaid": as_mermaid}[format_]
-    return "\n".join(render(schema) for schema in schemas), ""
+    rendered = [render(schema) for schema in schemas.values()]
+    if len(settings.served) > 1:
+        rendered = [f"{name}:\n\n{text}\n" for name, text in zip(schemas, rendered, strict=True)]
+    return "\n".join(rendered), "\n".join(missing)
 
 
 async def call(settings: Settings, tool: str, arguments: str) -> tuple[str, bool]:
@@ -68,7 +78,8 @@ async def call(settings: Settings, tool: str, arguments: str) -> tuple[str, bool
         # A cursor of an earlier call is signed with the key of the store, and the tool may be one about the history.
         with suppress(TimeoutError):
             async with asyncio.timeout(STORE_LIMIT_S):
-                await app.keeper.settled.wait()
+                for source in app.sources.values():
+                    await source.keeper.settled.wait()
         try:
             answer = await app.service.call(tool, given, TERMINAL)
         except UnknownToolError:
@@ -78,15 +89,20 @@ async def call(settings: Settings, tool: str, arguments: str) -> tuple[str, bool
 
 @asynccontextmanager
 async def _looked_at(settings: Settings, *, keep: bool = False) -> AsyncIterator[App]:
-    """The program after its first look at the database; `keep`: with its store.
+    """The program after its first look at the databases; `keep`: with its store.
 
-    Raises: CatalogReadError with the reason it failed.
+    Raises: CatalogReadError with the reasons, if none could be read.
     """
     if not keep:
         settings = replace(settings, state=StateSettings(url=OFF))
     configure("error" if settings.log.level == "info" else settings.log.level)
     async with running(settings, log) as app:
         await app.watcher.first_look.wait()
-        if app.watcher.errors:
+        if app.watcher.errors.keys() >= app.sources.keys():
             raise CatalogReadError("; ".join(app.watcher.errors.values()))
         yield app
+
+
+def _missing(app: App) -> list[str]:
+    """Which sources could not be read, and why."""
+    return [f"{source}: {error}" for source, error in app.watcher.errors.items()]

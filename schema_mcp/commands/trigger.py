@@ -3,8 +3,8 @@
 from importlib.resources import files
 from pathlib import Path
 
-from schema_mcp.config.database import parse_database
-from schema_mcp.config.model import Settings
+from schema_mcp.app_source import url_of
+from schema_mcp.config.model import SOURCE, Settings
 from schema_mcp.dialects.base import SessionLimits
 from schema_mcp.dialects.choose import choose_dialect
 from schema_mcp.errors import SchemaMcpError, UsageError
@@ -25,9 +25,11 @@ def script(action: str) -> str:
 async def apply(settings: Settings, action: str) -> str:
     """Runs the SQL in one transaction; what was done, for a person.
 
-    Raises: UsageError for another database product, SchemaMcpError with the database's reason when it refuses.
+    Raises: UsageError for another database product, and where one of several is to be chosen; SchemaMcpError with the
+    database's reason when it refuses.
     """
-    url = parse_database(settings.database.url)
+    (source,) = settings.only(None).served
+    url = url_of(source)
     dialect = choose_dialect(url)
     if dialect.name != "postgresql":
         raise UsageError("the trigger is for PostgreSQL; a SQLite file is looked at every 0.1 s anyway")
@@ -39,7 +41,7 @@ async def apply(settings: Settings, action: str) -> str:
         idle_in_transaction_timeout_s=settings.limits.call_timeout_s,
         read_only=False,
     )
-    database = Database("database", url, dialect, limits, size=1, acquire_timeout_s=settings.pool.acquire_timeout_s)
+    database = Database(SOURCE, url, dialect, limits, size=1, acquire_timeout_s=settings.pool.acquire_timeout_s)
     try:
         async with database.single() as connection, connection.transaction():
             await connection.execute(script(action))

@@ -1,7 +1,7 @@
 """Where settings come from: flags over environment over config.toml over defaults; every mistake told at once.
 
 Environment: `SCHEMA_MCP_<SECTION>__<KEY>`, for example `SCHEMA_MCP_WATCH__POLL_INTERVAL_S=5`; lists are separated by
-commas. `DATABASE_URL` is taken when nothing else names a database.
+commas. `DATABASE_URL` is taken when nothing else names a database. A database named by a flag is the only one.
 """
 
 import tomllib
@@ -9,17 +9,21 @@ from collections.abc import Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_type_hints
 
-from schema_mcp.config.model import CHOICES, RANGES, SECRETS, Settings
+from schema_mcp.config.check import checked, from_text
+from schema_mcp.config.database import KEY
+from schema_mcp.config.model import Settings
+from schema_mcp.config.sources import read_sources
 from schema_mcp.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "SCHEMA_MCP_"
 DEFAULT_FILE = "config.toml"
-MIN_SECRET_CHARACTERS = 16
+SOURCES = "sources"
 
-_SECTIONS: dict[str, type] = dict(get_type_hints(Settings))
+_SECTIONS: dict[str, type] = {
+    name: type_ for name, type_ in get_type_hints(Settings).items() if isinstance(type_, type)
+}
 
 
 def load(
@@ -31,21 +35,31 @@ def load(
     """
     mistakes: list[str] = []
     values = _read_file(file, directory or Path.cwd(), mistakes)
+    of_sources: dict[str, tuple[str, str]] = {}
     for name, text in sorted(environment.items()):
         if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
             key = name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".", 1)
-            values[key] = (_from_text(key, text), f"{name} ({key})")
+            if key.startswith(f"{SOURCES}."):
+                of_sources[key.removeprefix(f"{SOURCES}.")] = (text, name)
+            else:
+                values[key] = (from_text(known_keys().get(key), text), f"{name} ({key})")
+    listed, place = values.pop(SOURCES, ([], SOURCES))
+    sources = read_sources(listed, place, of_sources, mistakes)
+    if sources and (also := [where for key, (_, where) in values.items() if key.startswith("database.")]):
+        mistakes.append(f"{also[0]}: either [database] or [[sources]], not both")
     for key, value in flags.items():
         if value is not None:
             values[key] = (value, key)
-    if environment.get("DATABASE_URL") and "database.url" not in values:
-        values["database.url"] = (environment["DATABASE_URL"], "DATABASE_URL (database.url)")
+    if flags.get(KEY) is not None:
+        sources = ()
+    if environment.get("DATABASE_URL") and KEY not in values and not sources:
+        values[KEY] = (environment["DATABASE_URL"], f"DATABASE_URL ({KEY})")
     sections: dict[str, dict[str, Any]] = {name: {} for name in _SECTIONS}
     for key, (value, place) in values.items():
         _take(key, value, place, sections, mistakes)
     if mistakes:
         raise ConfigurationError(mistakes)
-    return Settings(**{name: _SECTIONS[name](**members) for name, members in sections.items()})
+    return Settings(sources=sources, **{name: _SECTIONS[name](**members) for name, members in sections.items()})
 
 
 def known_keys() -> dict[str, type]:
@@ -71,7 +85,7 @@ def _read_file(file: Path | None, directory: Path, mistakes: list[str]) -> dict[
         return {}
     values: dict[str, tuple[Any, str]] = {}
     for section, members in content.items():
-        if not isinstance(members, dict):
+        if section == SOURCES or not isinstance(members, dict):
             values[section] = (members, f"{path}: {section}")
             continue
         for key, value in members.items():
@@ -89,50 +103,6 @@ def _take(key: str, value: Any, place: str, sections: dict[str, dict[str, Any]],
         return
     section, _, name = key.partition(".")
     try:
-        sections[section][name] = _checked(key, known[key], value)
+        sections[section][name] = checked(key, known[key], value)
     except ValueError as error:
         mistakes.append(f"{place}: {error}")
-
-
-def _checked(key: str, type_: Any, value: Any) -> Any:
-    if isinstance(type_, UnionType):
-        type_ = next(choice for choice in get_args(type_) if choice is not type(None))
-    shown = "" if key in SECRETS else f", got {value!r}"
-    if type_ is bool and isinstance(value, bool):
-        return value
-    if type_ is str and isinstance(value, str):
-        if key == "server.secret" and len(value) < MIN_SECRET_CHARACTERS:
-            raise ValueError(f"takes at least {MIN_SECRET_CHARACTERS} characters")
-        if key in CHOICES and value not in CHOICES[key]:
-            raise ValueError(f"takes one of {', '.join(CHOICES[key])}{shown}")
-        return value
-    if type_ in (int, float) and isinstance(value, int | float) and not isinstance(value, bool):
-        if type_ is int and not isinstance(value, int):
-            raise ValueError(f"takes a whole number{shown}")
-        low, high = RANGES[key]
-        if not low <= value <= high:
-            raise ValueError(f"takes a number from {low:g} to {high:g}{shown}")
-        return type_(value)
-    if get_args(type_) and isinstance(value, list) and all(isinstance(item, str) for item in value):
-        for item in value:
-            if key in CHOICES and item not in CHOICES[key]:
-                raise ValueError(f"takes words out of {', '.join(CHOICES[key])}, got {item!r}")
-        return tuple(value)
-    takes = {bool: "true or false", str: "a string", int: "a whole number", float: "a number"}.get(
-        type_, "strings in [ ]"
-    )
-    raise ValueError(f"takes {takes}{shown}")
-
-
-def _from_text(key: str, text: str) -> Any:
-    type_ = known_keys().get(key)
-    if type_ is bool and text.lower() in ("true", "false", "1", "0"):
-        return text.lower() in ("true", "1")
-    if type_ in (int, float):
-        try:
-            return int(text) if type_ is int else float(text)
-        except ValueError:
-            return text
-    if getattr(type_, "__origin__", None) is tuple:
-        return [item.strip() for item in text.split(",") if item.strip()]
-    return text

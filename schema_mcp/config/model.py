@@ -3,7 +3,13 @@
 Each field's comment is what `config.toml` and the documentation say of the key.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from typing import Self
+
+from schema_mcp.errors import UsageError
+
+#: The one source of a configuration with a `[database]` section.
+SOURCE = "database"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +27,14 @@ class DatabaseSettings:
     #: Serve these columns as if they did not exist: patterns over column, table.column or schema.table.column, whatever
     #: the case of letters.
     hide_columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSettings(DatabaseSettings):
+    """`[[sources]]`: one of several databases, with the keys of `[database]`, which it stands instead of."""
+
+    #: What its tables and tools are called by: 1 to 12 of a-z and 0-9.
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,9 +158,10 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All sections."""
+    """All sections. Which databases are served: `served`, whether they stand in `database` or `sources`."""
 
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    sources: tuple[SourceSettings, ...] = ()
     access: AccessSettings = field(default_factory=AccessSettings)
     watch: WatchSettings = field(default_factory=WatchSettings)
     tools: ToolsSettings = field(default_factory=ToolsSettings)
@@ -156,6 +171,22 @@ class Settings:
     server: ServerSettings = field(default_factory=ServerSettings)
     state: StateSettings = field(default_factory=StateSettings)
     log: LogSettings = field(default_factory=LogSettings)
+
+    @property
+    def served(self) -> tuple[SourceSettings, ...]:
+        """The databases to serve, one at least."""
+        if self.sources:
+            return self.sources
+        members = {item.name: getattr(self.database, item.name) for item in fields(self.database)}
+        return (SourceSettings(name=SOURCE, **members),)
+
+    def only(self, source: str | None) -> Self:
+        """With this source alone; `source` None: as it is, where there is one. Raises: UsageError naming them."""
+        found = tuple(one for one in self.served if source in (None, one.name))
+        if len(found) != 1:
+            wrong = "several are configured" if source is None else f"there is no source '{source[:40]}'"
+            raise UsageError(f"{wrong}: choose with --source {', '.join(one.name for one in self.served)}")
+        return replace(self, sources=found if self.sources else ())
 
 
 #: Keys that take one of a few words, or a list of them.

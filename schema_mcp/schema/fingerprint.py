@@ -10,7 +10,7 @@ def digest(table: Table) -> str:
 
     Comments, defaults and rights are left out: changing them does not invalidate a page already begun.
     """
-    parts: list[str] = [table.name.schema, table.name.name, table.kind, table.identity]
+    parts: list[str] = [table.name.source, table.name.schema, table.name.name, table.kind, table.identity]
     for column in table.columns:
         parts += [column.name, column.type.native, str(column.nullable)]
     keys = ([table.primary_key] if table.primary_key else []) + list(table.uniques)

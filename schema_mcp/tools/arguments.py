@@ -1,6 +1,6 @@
 """Reading arguments strictly: an unknown one is refused, never dropped, because a dropped filter means "all rows"."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from schema_mcp.errors import ErrorCode, InvalidArgument
@@ -66,6 +66,23 @@ def read_limit(arguments: Mapping[str, Any], name: str, default: int, maximum: i
             ErrorCode.INVALID_ARGUMENT,
             f"'{name}' takes an integer from 1 to {maximum}, got {shown(given)}",
             f"Ask for 1 to {maximum} at a time.",
+        )
+    return given
+
+
+def source_property(sources: Sequence[str]) -> Mapping[str, Any]:
+    """The property `source` of an input schema, where there is more than one to choose from; else nothing."""
+    return {"source": {"type": "string", "enum": list(sources)}} if len(sources) > 1 else {}
+
+
+def read_source(arguments: Mapping[str, Any], sources: Sequence[str]) -> str | None:
+    """The source that `source` names; None when it is missing or null. Raises: InvalidArgument (`unknown_source`)."""
+    given = read_text(arguments, "source")
+    if given is not None and given not in sources:
+        raise InvalidArgument(
+            ErrorCode.UNKNOWN_SOURCE,
+            f"there is no source '{given[:100]}'.{near(given, sources)}",
+            f"Sources: {', '.join(sources)}.",
         )
     return given
 

@@ -133,8 +133,9 @@ class AnswerPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshPlan:
-    """The schema is to be read again now; `answer` gets what the reading found."""
+    """The schema is to be read again now; `answer` gets what the reading found. `source`: None for all."""
 
+    source: str | None
     answer: Callable[["RefreshOutcome"], bytes]
 
 
@@ -152,10 +153,13 @@ class RefreshOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryPlan:
-    """The history is asked; `answer` gets what it holds, or why it holds nothing. `answer` raises: CallError."""
+    """The histories of these sources are asked; `answer` gets what each holds, or why it holds nothing.
 
-    query: HistoryQuery
-    answer: Callable[[HistoryAnswer], bytes]
+    `answer` raises: CallError.
+    """
+
+    queries: Mapping[str, HistoryQuery]
+    answer: Callable[[Mapping[str, HistoryAnswer]], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +167,8 @@ class SourceStatus:
     """One watched database. `confirmed_at`: when the served schema was last found true, in seconds since 1970.
 
     `confirmed`: it was read from the database in this process, not only loaded from the store. `error`: why the last
-    look failed. `left_out`: relations that the database itself cannot describe.
+    look failed; `failing_since`: when the first look failed of those that have since. `left_out`: relations that the
+    database itself cannot describe.
     """
 
     source: str
@@ -172,11 +177,13 @@ class SourceStatus:
     confirmed: bool
     confirmed_at: float | None
     error: str | None
+    failing_since: float | None
     left_out: tuple[str, ...]
     listening: bool
     interval_s: float
     pool_size: int
     pool_in_use: int
+    history: HistoryStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +192,6 @@ class ServerStatus:
 
     generation: int
     sources: tuple[SourceStatus, ...]
-    history: HistoryStatus
     listed_tools: int
     listed_bytes: int
 

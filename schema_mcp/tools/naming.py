@@ -1,8 +1,8 @@
 """Names that every client takes: of tools, of tables in arguments, of columns as property keys. Pure.
 
-A tool's name is a function of the relation's own identity, so adding a table never renames another tool. The legal
-alphabets are those of the strictest hosts and model interfaces: tools `[A-Za-z0-9_]{1,48}`, property keys
-`[A-Za-z0-9_-]{1,64}`.
+A tool's name is a function of the relation's own identity, so adding a table never renames another tool. Where several
+sources are configured (`several`), which no table changes either, the source's name comes first. The legal alphabets
+are those of the strictest hosts and model interfaces: tools `[A-Za-z0-9_]{1,48}`, property keys `[A-Za-z0-9_-]{1,64}`.
 """
 
 import re
@@ -24,40 +24,47 @@ _LEGAL_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _ILLEGAL = re.compile(r"[^A-Za-z0-9]+")
 
 
-def slug(name: TableName, default_schema: str, *, hash_digits: int = 12) -> str:
+def slug(name: TableName, default_schema: str, *, several: bool = False, hash_digits: int = 12) -> str:
     """The part of a tool's name that stands for the relation: at most `MAX_SLUG` characters of `[A-Za-z0-9_]`.
 
     Plain names of the default schema stand for themselves, those of other schemas as `schema__table`; everything else
-    is shortened and gets a hash of its identity, in a form that no plain name can have.
+    is shortened and gets a hash of its identity, in a form that no plain name can have. `several`: it begins with the
+    source and `_`, which no source's name holds.
     """
+    prefix = f"{name.source}_" if several else ""
     parts = [name.name] if name.schema == default_schema else [name.schema, name.name]
     plain = "__".join(parts)
-    if all(_is_plain(part) for part in parts) and _may_be_slug(plain):
-        return plain
-    stem = _ILLEGAL.sub("_", plain).strip("_")[: MAX_SLUG - hash_digits - 1] or "t"
+    if all(_is_plain(part) for part in parts) and _may_be_slug(prefix + plain):
+        return prefix + plain
+    stem = _ILLEGAL.sub("_", plain).strip("_")[: MAX_SLUG - len(prefix) - hash_digits - 1] or "t"
     identity = f"{name.schema}\0{name.name}"
-    return f"{stem}_{_hash(identity, hash_digits)}"
+    return f"{prefix}{stem}_{_hash(identity, hash_digits)}"
 
 
-def slugs(tables: Iterable[TableName], default_schema: str) -> dict[TableName, str]:
+def slugs(tables: Iterable[TableName], default_schema: str, *, several: bool = False) -> dict[TableName, str]:
     """The slug of each table; should two hashes ever be equal, both are lengthened.
 
     That alone depends on what else there is. Among 10,000 names that need a hash its chance is 1 in 5 million.
     """
-    chosen = {name: slug(name, default_schema) for name in tables}
+    chosen = {name: slug(name, default_schema, several=several) for name in tables}
     owners: dict[str, list[TableName]] = {}
     for name, text in chosen.items():
         owners.setdefault(text, []).append(name)
     for rivals in owners.values():
         if len(rivals) > 1:
-            chosen |= {name: slug(name, default_schema, hash_digits=20) for name in rivals}
+            chosen |= {name: slug(name, default_schema, several=several, hash_digits=20) for name in rivals}
     return chosen
 
 
-def display_name(name: TableName, default_schema: str) -> str:
-    """How a table is called in arguments and answers: `orders`, `sales.orders`; quoted where a dot would mislead."""
+def display_name(name: TableName, default_schema: str, *, several: bool = False) -> str:
+    """How a table is called in arguments and answers: `orders`, `sales.orders`; quoted where a dot would mislead.
+
+    `several`: the source comes first: `shop.orders`, `shop.sales.orders`.
+    """
     own = _quoted(name.name)
-    return own if name.schema == default_schema else f"{_quoted(name.schema)}.{own}"
+    if name.schema != default_schema:
+        own = f"{_quoted(name.schema)}.{own}"
+    return f"{name.source}.{own}" if several else own
 
 
 def column_keys(table: Table) -> dict[str, str]:

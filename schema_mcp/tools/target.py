@@ -25,13 +25,19 @@ MAX_SHAPES = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolLimits:
-    """Numbers that tools check and advertise."""
+    """What tools check and advertise. `sources`: the names of all that are configured."""
 
     default_limit: int = 100
     max_rows: int = 10_000
     max_filters: int = 100
     max_insert_rows: int = 10_000
     max_batch_calls: int = 1_000
+    sources: tuple[str, ...] = ()
+
+    @property
+    def several(self) -> bool:
+        """More than one source is configured, and names of tables and tools begin with the source's."""
+        return len(self.sources) > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +125,9 @@ class Target:
 
     def shown(self, other: TableName) -> str:
         """How arguments may call another table, one that refers to this one or the reverse."""
-        own_schema = self.table.name.schema
-        is_default = self.display == display_name(self.table.name, own_schema)
-        return display_name(other, own_schema if is_default else "")
+        own_schema, several = self.table.name.schema, self.limits.several
+        is_default = self.display == display_name(self.table.name, own_schema, several=several)
+        return display_name(other, own_schema if is_default else "", several=several)
 
     def column(self, given: Any, place: str) -> Column:
         """The readable column of that name or alias. `place` names the argument in messages.

@@ -35,6 +35,8 @@ class Source:
     #: When the served schema was last found true, in seconds since 1970.
     confirmed_at: float | None = None
     failures: int = 0
+    #: When the first of the looks failed that have failed in a row, in seconds since 1970.
+    failing_since: float | None = None
     try_again_at: float = 0.0
     error: str | None = None
     #: The last look failed because the schema did not stand still.
@@ -59,11 +61,12 @@ class Source:
 
     def succeeded(self) -> None:
         """The last look found a schema, or that nothing has changed."""
-        self.failures, self.try_again_at, self.error = 0, 0.0, None
+        self.failures, self.failing_since, self.try_again_at, self.error = 0, None, 0.0, None
 
     def failed(self, error: Exception, poll_interval_s: float, observe: Observe) -> None:
         """The last look found this instead of a schema: told if it is news, and the next look waits."""
         self.failures += 1
+        self.failing_since = self.failing_since or time.time()
         message, passes = _explain(self.database, error)
         first, longest = poll_interval_s, max(MAX_LONG_WAIT_S, poll_interval_s)
         if passes:

@@ -14,7 +14,6 @@ from schema_mcp.catalog.registry import Registry
 from schema_mcp.observe.events import CatalogReplaced, Observe
 from schema_mcp.schema.diff import SchemaDiff
 from schema_mcp.schema.model import Schema, Table
-from schema_mcp.tools.base import RefreshOutcome
 from schema_mcp.tools.naming import display_name
 
 #: More tables than this are built in a thread: building the tools of a table takes some 0.1 ms, and taking over those
@@ -80,7 +79,7 @@ class Swap:
         catalog = build(self._settings, schemas, previous, previous.unconfirmed.difference(read))
         if read.keys() <= previous.schemas.keys() and not any(change.structural for change in changes):
             return catalog, None
-        names = _Names.of(catalog, changes)
+        names = ChangedNames.of(catalog, changes)
         return catalog, CatalogReplaced(
             generation=catalog.generation,
             added=names.added,
@@ -91,21 +90,8 @@ class Swap:
         )
 
 
-def outcome(catalog: Catalog, changes: Sequence[SchemaDiff], errors: Mapping[str, str]) -> RefreshOutcome:
-    """What a look has found, for whoever asked for it. `errors`: why sources could not be read."""
-    names = _Names.of(catalog, changes)
-    return RefreshOutcome(
-        generation=catalog.generation,
-        tables=len(catalog.targets),
-        added=names.added,
-        removed=names.removed,
-        changed=names.changed,
-        errors=errors,
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Names:
+class ChangedNames:
     """Tables of a change, as arguments name them."""
 
     added: tuple[str, ...]
@@ -113,12 +99,15 @@ class _Names:
     changed: tuple[str, ...]
 
     @classmethod
-    def of(cls, catalog: Catalog, changes: Sequence[SchemaDiff]) -> "_Names":
+    def of(cls, catalog: Catalog, changes: Sequence[SchemaDiff]) -> "ChangedNames":
         """In the order of the changes."""
         defaults = {source: schema.default_schema for source, schema in catalog.schemas.items()}
 
         def names(tables: Iterable[Table]) -> tuple[str, ...]:
-            return tuple(display_name(table.name, defaults[table.name.source]) for table in tables)
+            return tuple(
+                display_name(table.name, defaults[table.name.source], several=catalog.limits.several)
+                for table in tables
+            )
 
         return cls(
             added=names(table for change in changes for table in change.added),

@@ -1,298 +1,60 @@
-"""The watcher: one task that waits, looks at the gate, reads, compares, builds and swaps.
+"""The watcher: every source with its follower, each in a task of its own, so that none waits for another.
 
-In this order, for each source: (1) wait for the timer or for somebody who asks; (2) the gate, one cheap statement, says
-whether anything can have changed; (3) read what has changed in the schema, wait until `debounce_s` has passed since the
-gate opened, and accept the reading only if the gate has not moved meanwhile or a second reading finds nothing changed
-of what was read (catalog reads tear under DDL, even in one snapshot); (4) build the next catalog and swap it in.
-Whatever fails, the last good one stays, and the next try comes later and later.
-
-Where the gate moves with every commit, looks that find nothing are spaced by what they cost, unless the gate hints at
-the schema. Every `full_refresh_s` everything is read again, for what no digest tells.
-
-It does not know how the next catalog is made (`swap.py`), nor who is told of it: the registry's subscribers are.
+It asks one of them or all, and puts together what they answer. It does not know how a source is followed.
 """
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 
-from schema_mcp.catalog.build import BuildSettings, Former
 from schema_mcp.catalog.registry import Registry
-from schema_mcp.dialects.base import Reading
-from schema_mcp.execute.engines import Database
-from schema_mcp.observe.events import CatalogRead, Observe, ReadingPostponed, RelationsLeftOut
-from schema_mcp.schema.diff import SchemaDiff, diff
-from schema_mcp.schema.model import Schema
-from schema_mcp.schema.select import Selection
 from schema_mcp.tools.base import RefreshOutcome
-from schema_mcp.watch.source import Source, TooLong, Unsettled
-from schema_mcp.watch.swap import Swap, outcome
-
-#: A whole look at one source: connecting, two readings, and the wait between them.
-LOOK_TIMEOUT_S = 120.0
-#: Readings in one look before "the schema never stands still" is given as the reason of failure.
-MAX_READINGS = 5
-#: A look that finds nothing waits for so many answers, which is no cost.
-ROUND_TRIPS = 5
-#: More tables than this are compared in a thread, so that the event loop goes on answering: comparing one takes some
-#: 0.01 ms.
-COMPARE_INLINE_TABLES = 500
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """An accepted reading, and what it changes against the current catalog."""
-
-    source: Source
-    reading: Reading
-    change: SchemaDiff
+from schema_mcp.watch.follower import Follower
 
 
 class Watcher:
-    """`poll_interval_s` bounds every wait, should the timer ever fail to tick."""
+    """All followers, by source. A `source` of None is all of them."""
 
-    def __init__(
-        self,
-        databases: Mapping[str, Database],
-        selection: Selection,
-        registry: Registry,
-        settings: BuildSettings,
-        observe: Observe,
-        *,
-        poll_interval_s: float,
-        debounce_s: float,
-        full_refresh_s: float,
-        first_look: asyncio.Event | None = None,
-        on_reading: Callable[[Reading, bool], None] = lambda reading, changed: None,
-    ) -> None:
-        self._sources = {name: Source(database) for name, database in databases.items()}
-        self._selection = selection
+    def __init__(self, followers: Mapping[str, Follower], registry: Registry) -> None:
+        self.followers = followers
         self._registry = registry
-        self._row_estimates = settings.row_estimates
-        self._swap = Swap(registry, settings, observe)
-        self._observe = observe
-        self._poll_interval_s = poll_interval_s
-        self._debounce_s = debounce_s
-        self._full_refresh_s = full_refresh_s
-        #: Told of each accepted reading, and whether it differs from the schema before; must not block.
-        self._on_reading = on_reading
-        self._wake = asyncio.Event()
-        self._forced: list[asyncio.Future[RefreshOutcome]] = []
-        self._looks: list[asyncio.Future[RefreshOutcome]] = []
         #: Set once every source has been tried.
-        self.first_look = first_look or asyncio.Event()
-
-    @property
-    def interval_s(self) -> float:
-        """How often the timer has to tick: as configured, or sooner where a look costs next to nothing."""
-        own = [source.database.dialect.gate_interval_s for source in self._sources.values()]
-        return min([self._poll_interval_s, *(interval for interval in own if interval is not None)])
+        self.first_look = asyncio.Event()
 
     @property
     def errors(self) -> Mapping[str, str]:
         """Why the last look failed, per source that failed."""
-        return {name: source.error for name, source in self._sources.items() if source.error is not None}
-
-    def confirmed_at(self, source: str) -> float | None:
-        """When the served schema was last found true, in seconds since 1970; of a loaded one, by whoever stored it."""
-        return self._sources[source].confirmed_at
+        return {name: follower.error for name, follower in self.followers.items() if follower.error is not None}
 
     def confirmed(self, source: str) -> bool:
         """Whether the served schema was read from the database in this process."""
-        return self._sources[source].reading is not None
+        return self.followers[source].confirmed
 
-    def left_out(self, source: str) -> Sequence[str]:
-        """Names of relations that are not served because the database itself cannot describe them."""
-        reading = self._sources[source].reading
-        return reading.left_out if reading is not None else ()
-
-    def reached(self, source: str) -> bool:
-        """Whether the database has answered, so that a reading may be on its way."""
-        return self._sources[source].connection is not None
-
-    async def adopt(self, schemas: Mapping[str, tuple[Schema, float]], former: Former) -> None:
-        """Until the first reading serves schemas of an earlier time, each with when it was last found true.
-
-        `former`: names that were served then.
-        """
-        taken = await self._swap.adopt({name: schema for name, (schema, _) in schemas.items()}, former)
-        for name in taken:
-            self._sources[name].schema, self._sources[name].confirmed_at = schemas[name]
-
-    def tick(self) -> None:
-        """Asks for a look; comes back at once."""
-        self._wake.set()
-
-    def notice(self) -> None:
-        """As `tick`, by somebody who knows that the schema has changed: no source rests."""
-        for source in self._sources.values():
-            source.pace.wake()
-        self._wake.set()
-
-    async def look(self) -> RefreshOutcome:
+    async def look(self, source: str | None = None) -> RefreshOutcome:
         """A look that begins after this call; reads only if the gate has moved."""
-        return await self._ask(self._looks)
+        return self._together(await asyncio.gather(*[follower.look() for follower in self._asked(source)]))
 
-    def read_again(self) -> None:
-        """Asks for a reading, whatever the gate says; comes back at once."""
-        self._forced.append(asyncio.get_running_loop().create_future())
-        self._wake.set()
-
-    async def refresh(self) -> RefreshOutcome:
+    async def refresh(self, source: str | None = None) -> RefreshOutcome:
         """A reading that begins after this call, whatever the gate says and however long the back-off."""
-        return await self._ask(self._forced)
+        return self._together(await asyncio.gather(*[follower.refresh() for follower in self._asked(source)]))
 
     async def run(self) -> None:
         """Watches until it is cancelled."""
-        try:
-            while True:
-                await self._cycle()
-                self.first_look.set()
-                await self._wait()
-        finally:
-            for future in (*self._forced, *self._looks):
-                future.cancel()
-            for source in self._sources.values():
-                await source.close()
+        async with asyncio.TaskGroup() as following:
+            for name, follower in self.followers.items():
+                following.create_task(follower.run(), name=f"follower of {name}")
+            for follower in self.followers.values():
+                await follower.first_look.wait()
+            self.first_look.set()
 
-    async def _ask(self, queue: "list[asyncio.Future[RefreshOutcome]]") -> RefreshOutcome:
-        future: asyncio.Future[RefreshOutcome] = asyncio.get_running_loop().create_future()
-        queue.append(future)
-        self._wake.set()
-        return await future
+    def _asked(self, source: str | None) -> list[Follower]:
+        return list(self.followers.values()) if source is None else [self.followers[source]]
 
-    async def _wait(self) -> None:
-        try:
-            async with asyncio.timeout(self._longest_wait_s()):
-                await self._wake.wait()
-        except TimeoutError:
-            return
-        finally:
-            self._wake.clear()
-
-    def _longest_wait_s(self) -> float:
-        """Until the next try of a source that failed; else two intervals, should the timer ever fail to tick."""
-        now = time.monotonic()
-        tries = [source.try_again_at - now for source in self._sources.values() if source.error is not None]
-        return max(0.0, min([2 * self.interval_s, *tries]))
-
-    async def _cycle(self) -> None:
-        forced, looks = len(self._forced), len(self._looks)
-        found: list[_Found] = []
-        for source in self._sources.values():
-            # A call that asks is worth another try where nothing is wrong but that the schema did not stand still.
-            if forced or (looks and source.unsettled) or time.monotonic() >= source.try_again_at:
-                news = await self._look_at(source, force=bool(forced), asked=bool(looks))
-                if news is not None:
-                    found.append(news)
-        changes = await self._accept(found)
-        if not forced and not looks:
-            return
-        result = await asyncio.to_thread(outcome, self._registry.current, changes, self.errors)
-        for queue, asked in ((self._forced, forced), (self._looks, looks)):
-            for future in queue[:asked]:
-                if not future.done():
-                    future.set_result(result)
-            del queue[:asked]
-
-    async def _look_at(self, source: Source, *, force: bool, asked: bool) -> _Found | None:
-        """What was read; None if nothing can have changed, or if it could not be read."""
-        started = time.monotonic()
-        try:
-            async with asyncio.timeout(LOOK_TIMEOUT_S) as limit:
-                reading = await self._read(source, force=force, asked=asked)
-                change = await _diff(source.schema, reading.schema) if reading is not None else SchemaDiff()
-        except Exception as error:  # noqa: BLE001 - the boundary of the watcher's task
-            await source.close()
-            self._failed(source, TooLong(source.database.name, LOOK_TIMEOUT_S) if limit.expired() else error)
-            return None
-        if reading is None:
-            source.succeeded()
-            return None
-        known = source.reading.postponed if source.reading is not None else frozenset()
-        if reading.postponed - known:
-            tables = tuple(sorted(str(table) for table in reading.postponed))
-            self._observe(ReadingPostponed(source=source.database.name, tables=tables))
-        if set(reading.left_out) - set(self.left_out(source.database.name)):
-            self._observe(RelationsLeftOut(source=source.database.name, relations=reading.left_out))
-        self._observe(
-            CatalogRead(
-                source=source.database.name,
-                tables=len(reading.schema.tables),
-                changed=bool(change),
-                duration_ms=(time.monotonic() - started) * 1000,
-            )
+    def _together(self, found: list[RefreshOutcome]) -> RefreshOutcome:
+        return RefreshOutcome(
+            generation=self._registry.current.generation,
+            tables=sum(outcome.tables for outcome in found),
+            added=tuple(name for outcome in found for name in outcome.added),
+            removed=tuple(name for outcome in found for name in outcome.removed),
+            changed=tuple(name for outcome in found for name in outcome.changed),
+            errors={source: text for outcome in found for source, text in outcome.errors.items()},
         )
-        return _Found(source, reading, change)
-
-    async def _read(self, source: Source, *, force: bool, asked: bool) -> Reading | None:
-        """An accepted reading; None while the gate stands still, or has moved and the source rests."""
-        name, dialect, before = source.database.name, source.database.dialect, source.reading
-        connection = await source.open()
-        began = time.monotonic()
-        gate = await dialect.gate(connection)
-        opened = time.monotonic()
-        if before is not None and gate.identity != before.gate.identity:
-            await source.close()
-            connection, before = await source.open(), None
-        full = force or (opened >= source.full_refresh_at and gate != source.full_gate)
-        if before is not None and not full and not before.postponed:
-            due = asked or source.pace.heeds(gate, opened)
-            if gate == before.gate:
-                source.confirmed_at = gate.taken_at
-            if gate == before.gate or not due:
-                return None
-        if before is not None and full:
-            before = replace(before, mark=None)
-        reading = await dialect.read(connection, name, self._selection, before)
-        if before is None or full:
-            source.full_refresh_at, source.full_gate = opened + self._full_refresh_s, gate
-        if before is not None and reading.schema is before.schema:
-            now = time.monotonic()
-            source.pace.found_nothing(gate, opened, now, now - opened - ROUND_TRIPS * (opened - began))
-            return reading
-        source.pace.found_change(gate)
-        if source.reading is not None:
-            await asyncio.sleep(max(0.0, opened + self._debounce_s - time.monotonic()))
-        for _ in range(MAX_READINGS):
-            if await dialect.gate(connection) == reading.gate:
-                return reading
-            again = await dialect.read(connection, name, self._selection, reading)
-            if not await _diff(reading.schema, again.schema):
-                return again
-            if reading.fresh is not None and again.fresh is not None and not reading.fresh & again.fresh:
-                self._wake.set()
-                return reading
-            reading = again
-        raise Unsettled(name, MAX_READINGS)
-
-    async def _accept(self, found: Sequence[_Found]) -> Sequence[SchemaDiff]:
-        """Makes what was read part of the catalog; what that changes."""
-        changes = [news.change for news in found]
-        if any(changes) or any(news.source.schema is None for news in found):
-            try:
-                await self._swap.replace({news.source.database.name: news.reading.schema for news in found}, changes)
-            except Exception as error:  # noqa: BLE001 - the boundary of the watcher's task
-                for news in found:
-                    self._failed(news.source, error)
-                return ()
-        for news in found:
-            source, reading = news.source, news.reading
-            source.schema, source.reading = reading.schema, reading
-            source.confirmed_at = reading.gate.taken_at
-            self._row_estimates.replace(source.database.name, reading.row_estimates)
-            source.succeeded()
-            self._on_reading(reading, news.change.structural)
-        if self._registry.current.unconfirmed:
-            await self._swap.confirm(name for name in self._sources if self.confirmed(name))
-        return changes
-
-    def _failed(self, source: Source, error: Exception) -> None:
-        source.failed(error, self._poll_interval_s, self._observe)
-
-
-async def _diff(before: Schema | None, after: Schema) -> SchemaDiff:
-    if len(after.tables) <= COMPARE_INLINE_TABLES:
-        return diff(before, after)
-    return await asyncio.to_thread(diff, before, after)

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from schema_mcp.caller import Caller
-from schema_mcp.tools.arguments import refuse_unknown
+from schema_mcp.tools.arguments import read_source, refuse_unknown, source_property
 from schema_mcp.tools.base import Action, JsonSchema, RefreshOutcome, RefreshPlan
 from schema_mcp.tools.target import ToolLimits
 from schema_mcp.tools.view import CatalogView
@@ -21,13 +21,13 @@ class RefreshSchemaTool:
     description = "Read the schema again now and tell what changed; the tools follow at once."
 
     def input_schema(self, limits: ToolLimits) -> JsonSchema:
-        """No arguments."""
-        return {"type": "object", "properties": {}, "additionalProperties": False}
+        """Where there are several sources, which one; else no arguments."""
+        return {"type": "object", "properties": dict(source_property(limits.sources)), "additionalProperties": False}
 
     def plan(self, view: CatalogView, arguments: Mapping[str, Any], caller: Caller) -> RefreshPlan:
         """The watcher does it. Raises: InvalidArgument."""
-        refuse_unknown(arguments, ())
-        return RefreshPlan(answer=_answer)
+        refuse_unknown(arguments, tuple(source_property(view.limits.sources)))
+        return RefreshPlan(source=read_source(arguments, view.limits.sources), answer=_answer)
 
 
 def _answer(outcome: RefreshOutcome) -> bytes:

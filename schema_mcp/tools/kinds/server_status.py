@@ -37,23 +37,34 @@ class ServerStatusTool:
         return StatusPlan(answer=_answer)
 
 
+def state(source: SourceStatus) -> dict[str, Any]:
+    """Whether the source answers; if not, why."""
+    if source.error is not None:
+        return {"state": "unreachable", "reason": source.error}
+    return {"state": "confirmed" if source.confirmed else "not confirmed"}
+
+
+def unreachable_since(source: SourceStatus) -> dict[str, str]:
+    """Since when it does not answer, where it does not."""
+    return {} if source.failing_since is None else {"since": iso(source.failing_since)}
+
+
 def _answer(status: ServerStatus) -> bytes:
-    return orjson.dumps(
-        {
-            "schema_version": status.generation,
-            "sources": [_source(source) for source in status.sources],
-            "history": _history(status.history),
-            "surface": {"listed_tools": status.listed_tools, "listed_bytes": status.listed_bytes},
-        }
-    )
+    surface = {"listed_tools": status.listed_tools, "listed_bytes": status.listed_bytes}
+    if len(status.sources) == 1:
+        (source,) = status.sources
+        members = {"sources": [_source(source)], "history": _history(source.history)}
+    else:
+        members = {"sources": [_one_of_several(source) for source in status.sources]}
+    return orjson.dumps({"schema_version": status.generation, **members, "surface": surface})
+
+
+def _one_of_several(source: SourceStatus) -> dict[str, Any]:
+    return {**_source(source), **unreachable_since(source), "history": _history(source.history)}
 
 
 def _source(source: SourceStatus) -> dict[str, Any]:
-    told: dict[str, Any] = {"source": source.source, "product": source.product}
-    if source.error is not None:
-        told |= {"state": "unreachable", "reason": source.error}
-    else:
-        told["state"] = "confirmed" if source.confirmed else "not confirmed"
+    told: dict[str, Any] = {"source": source.source, "product": source.product, **state(source)}
     told |= {"confirmed": source.confirmed, "tables": source.tables}
     if source.left_out:
         told["left_out"] = [quoted(name, MAX_NAME) for name in source.left_out[:MAX_LEFT_OUT]]

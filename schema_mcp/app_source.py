@@ -1,0 +1,191 @@
+"""One served database, wired: its connections, its follower, what runs its calls and keeps its history.
+
+It knows no other source; `app.py` puts them together.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from schema_mcp.catalog.build import BuildSettings, Catalog
+from schema_mcp.catalog.past import past
+from schema_mcp.catalog.registry import Registry
+from schema_mcp.config.database import KEY, SAMPLE, parse_database
+from schema_mcp.config.model import SOURCE, Settings, SourceSettings
+from schema_mcp.dialects.base import Reading, SessionLimits
+from schema_mcp.execute.engines import Database
+from schema_mcp.execute.executor import ExecutionLimits, Executor
+from schema_mcp.observe.events import Observe
+from schema_mcp.samples.shop import create as create_sample
+from schema_mcp.schema.select import Selection
+from schema_mcp.security.policy import Policy
+from schema_mcp.state.keeper import Keeper
+from schema_mcp.state.place import AUTO, NoPlace, Place, identify, locate
+from schema_mcp.state.records import Hooks, Loaded, Seen
+from schema_mcp.tools.base import SourceStatus
+from schema_mcp.watch.follower import Follower, Rhythm
+from schema_mcp.watch.listen import Listener
+from schema_mcp.watch.swap import Swap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppSource:
+    """What runs for one database."""
+
+    database: Database
+    executor: Executor
+    follower: Follower
+    keeper: Keeper
+    #: Hears of changes at once, where the database can tell of them.
+    listener: Listener | None
+
+    def status(self, catalog: Catalog, settings: Settings) -> SourceStatus:
+        """How it stands."""
+        name, follower = self.database.name, self.follower
+        return SourceStatus(
+            source=name,
+            product=self.database.dialect.name,
+            tables=sum(table.source == name for table in catalog.targets),
+            confirmed=follower.confirmed,
+            confirmed_at=follower.confirmed_at,
+            error=follower.error,
+            failing_since=follower.failing_since,
+            left_out=tuple(follower.left_out),
+            listening=self.listener is not None and self.listener.listening.is_set(),
+            interval_s=follower.interval_s,
+            pool_size=settings.pool.size,
+            pool_in_use=self.database.in_use,
+            history=self.keeper.status,
+        )
+
+
+def wire(
+    settings: Settings,
+    source: SourceSettings,
+    url: sa.URL,
+    registry: Registry,
+    swap: Swap,
+    build_settings: BuildSettings,
+    observe: Observe,
+) -> AppSource:
+    """The source, which does nothing yet. Raises: ConfigurationError."""
+    dialect, policy = build_settings.dialects[source.name], build_settings.policy
+    where = place(settings, source, url)
+    database = Database(
+        source.name,
+        url,
+        dialect,
+        _session_limits(settings, policy),
+        size=settings.pool.size,
+        acquire_timeout_s=settings.pool.acquire_timeout_s,
+    )
+    selection = select(source)
+    follower = Follower(
+        database,
+        selection,
+        registry,
+        swap,
+        build_settings.row_estimates,
+        Rhythm(
+            poll_interval_s=settings.watch.poll_interval_s,
+            debounce_s=settings.watch.debounce_s,
+            full_refresh_s=settings.watch.full_refresh_s,
+        ),
+        observe,
+        on_reading=lambda reading, changed: keeper.note(_seen(reading), changed=changed),
+    )
+    several, secret = build_settings.limits.several, build_settings.cursor_secret
+    keeper = Keeper(
+        where,
+        identify(source.name, url, selection, settings.watch.reader),
+        source.name,
+        Hooks(
+            give=lambda left: _give(follower, left, several=several),
+            reached=lambda: follower.reached,
+            share_secret=secret.share if settings.server.secret is None else lambda _: None,
+            confirmed_at=lambda: follower.confirmed_at,
+            refresh=follower.read_again,
+        ),
+        observe,
+        looked=follower.first_look,
+        max_changes=settings.state.max_changes,
+        lock_timeout_s=settings.state.lock_timeout_s,
+    )
+    limits = ExecutionLimits(
+        statement_timeout_s=settings.limits.statement_timeout_s,
+        call_timeout_s=settings.limits.call_timeout_s,
+        max_bytes=settings.results.max_bytes,
+    )
+    listens = settings.watch.listen == "auto" and dialect.name == "postgresql"
+    return AppSource(
+        database=database,
+        executor=Executor(database, limits, follower.notice),
+        follower=follower,
+        keeper=keeper,
+        listener=Listener(database, follower.notice, observe) if listens else None,
+    )
+
+
+def url_of(source: SourceSettings) -> sa.URL:
+    """What the configuration names. Raises: ConfigurationError."""
+    return parse_database(source.url, KEY if source.name == SOURCE else f"sources.{source.name}.url")
+
+
+@contextmanager
+def database_url(source: SourceSettings) -> Iterator[sa.URL]:
+    """The configured database; the sample is made in a folder of its own and removed at the end.
+
+    Raises: ConfigurationError.
+    """
+    if source.url != SAMPLE:
+        yield url_of(source)
+        return
+    with tempfile.TemporaryDirectory(prefix="schema-mcp-") as folder:
+        path = Path(folder) / "shop.sqlite"
+        create_sample(path)
+        yield parse_database(str(path))
+
+
+def select(source: SourceSettings) -> Selection:
+    """Which relations are served."""
+    return Selection(
+        schemas=source.schemas,
+        include=source.include,
+        exclude=source.exclude,
+        hide_columns=source.hide_columns,
+    )
+
+
+def place(settings: Settings, source: SourceSettings, url: sa.URL) -> Place | NoPlace:
+    """Where the history of the source, the database at `url`, is kept. Raises: ConfigurationError."""
+    if source.url == SAMPLE and settings.state.url == AUTO:
+        return NoPlace(
+            reason="the sample is made anew at each start", hint="Serve a database of your own to have a history."
+        )
+    return locate(settings.state.url, url)
+
+
+async def _give(follower: Follower, left: Loaded, *, several: bool) -> None:
+    """What an earlier process left, to the follower."""
+    if left.schema is not None or left.gone:
+        former = await asyncio.to_thread(past, left.gone, left.default_schema, several=several)
+        await follower.adopt(left.schema, left.confirmed_at or 0.0, former)
+
+
+def _seen(reading: Reading) -> Seen:
+    gate = reading.gate
+    return Seen(schema=reading.schema, era=gate.era, order=gate.order, taken_at=round(gate.taken_at, 6))
+
+
+def _session_limits(settings: Settings, policy: Policy) -> SessionLimits:
+    return SessionLimits(
+        statement_timeout_s=settings.limits.statement_timeout_s,
+        lock_timeout_s=settings.limits.lock_timeout_s,
+        idle_in_transaction_timeout_s=settings.limits.call_timeout_s,
+        read_only=policy.engine_read_only,
+    )
