@@ -16,12 +16,14 @@ from schema_mcp.catalog.past import past
 from schema_mcp.catalog.registry import Registry
 from schema_mcp.config.database import SAMPLE, parse_database
 from schema_mcp.config.model import Settings
+from schema_mcp.config.rules import parse_rule
 from schema_mcp.dialects.base import Dialect, Reading, SessionLimits
 from schema_mcp.dialects.choose import choose_dialect
 from schema_mcp.execute.engines import Database
 from schema_mcp.execute.executor import ExecutionLimits, Executor
 from schema_mcp.observe.events import Observe
 from schema_mcp.samples.shop import create as create_sample
+from schema_mcp.schema.model import TableName
 from schema_mcp.schema.select import Selection
 from schema_mcp.security.policy import AccessMode, Policy
 from schema_mcp.server.tool_service import CatalogToolService
@@ -64,7 +66,7 @@ async def running(settings: Settings, observe: Observe) -> AsyncIterator[App]:
 
 @asynccontextmanager
 async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIterator[App]:
-    policy = Policy(mode=AccessMode(settings.access.mode))
+    policy = _policy(settings)
     dialect = choose_dialect(url, portable_reader=settings.watch.reader == "information_schema")
     database = Database(
         SOURCE,
@@ -84,7 +86,7 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
         identify(SOURCE, url, selection, settings.watch.reader),
         SOURCE,
         Hooks(
-            give=lambda left: _give(watcher, left),
+            give=lambda left: _give(watcher, left, policy),
             reached=lambda: watcher.reached(SOURCE),
             share_secret=secret.share if settings.server.secret is None else lambda _: None,
             confirmed_at=lambda: watcher.confirmed_at(SOURCE),
@@ -189,11 +191,11 @@ def place(settings: Settings, url: sa.URL) -> Place | NoPlace:
     return locate(settings.state.url, url)
 
 
-async def _give(watcher: Watcher, left: Loaded) -> None:
+async def _give(watcher: Watcher, left: Loaded, policy: Policy) -> None:
     """What an earlier process left, to the watcher."""
     if left.schema is not None or left.gone:
         schemas = {} if left.schema is None else {SOURCE: (left.schema, left.confirmed_at or 0.0)}
-        await watcher.adopt(schemas, await asyncio.to_thread(past, left.gone, left.default_schema))
+        await watcher.adopt(schemas, await asyncio.to_thread(past, left.gone, left.default_schema, policy))
 
 
 async def _settle(app: App) -> None:
@@ -217,7 +219,7 @@ def _status(app: App, settings: Settings) -> ServerStatus:
         confirmed=watcher.confirmed(SOURCE),
         confirmed_at=watcher.confirmed_at(SOURCE),
         error=watcher.errors.get(SOURCE),
-        left_out=tuple(watcher.left_out(SOURCE)),
+        left_out=tuple(name for name in watcher.left_out(SOURCE) if _may_be_named(catalog, name)),
         listening=app.listener is not None and app.listener.listening.is_set(),
         interval_s=watcher.interval_s,
         pool_size=settings.pool.size,
@@ -232,6 +234,12 @@ def _status(app: App, settings: Settings) -> ServerStatus:
     )
 
 
+def _may_be_named(catalog: Catalog, left_out: str) -> bool:
+    """Whether a relation that is left out would be served; its name says no schema."""
+    schema = catalog.schemas[SOURCE].default_schema
+    return catalog.policy.serves(TableName(source=SOURCE, schema=schema, name=left_out))
+
+
 def _tell(app: App, before: Catalog, after: Catalog) -> None:
     """The first tables are no change for those who wait for them; later ones are if a byte of the list differs."""
     if after.schemas:
@@ -239,6 +247,14 @@ def _tell(app: App, before: Catalog, after: Catalog) -> None:
     waited_for = not app.service.listed and (not app.watcher.first_look.is_set() or bool(after.unconfirmed))
     if before.listed_json != after.listed_json and not waited_for:
         app.list_changed.set()
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        mode=AccessMode(settings.access.mode),
+        rules=tuple(parse_rule(rule) for rule in settings.access.rules),
+        masks=MappingProxyType({SOURCE: settings.database.mask_columns}),
+    )
 
 
 def _session_limits(settings: Settings, policy: Policy) -> SessionLimits:

@@ -47,7 +47,13 @@ async def tools(settings: Settings, *, as_json: bool) -> tuple[str, str]:
 async def schema(settings: Settings, format_: str) -> tuple[str, str]:
     """The schema as text, JSON or a Mermaid diagram. Raises: CatalogReadError."""
     async with _looked_at(settings) as app:
-        schemas = tuple(app.registry.current.schemas.values())
+        catalog = app.registry.current
+        schemas = tuple(
+            replace(
+                schema, tables={name: catalog.targets[name].table for name in schema.tables if name in catalog.targets}
+            )
+            for schema in catalog.schemas.values()
+        )
     render = {"text": as_text, "json": as_json, "mermaid": as_mermaid}[format_]
     return "\n".join(render(schema) for schema in schemas), ""
 

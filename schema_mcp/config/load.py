@@ -13,6 +13,7 @@ from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 from schema_mcp.config.model import CHOICES, RANGES, SECRETS, Settings
+from schema_mcp.config.rules import parse_rule
 from schema_mcp.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "SCHEMA_MCP_"
@@ -114,6 +115,9 @@ def _checked(key: str, type_: Any, value: Any) -> Any:
             raise ValueError(f"takes a number from {low:g} to {high:g}{shown}")
         return type_(value)
     if get_args(type_) and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        if key == "access.rules":
+            for rule in value:
+                parse_rule(rule)
         return tuple(value)
     takes = {bool: "true or false", str: "a string", int: "a whole number", float: "a number"}.get(
         type_, "strings in [ ]"

@@ -154,6 +154,7 @@ class CatalogToolService:
             tool = catalog.generic_tools[name]
             rest = dict(arguments)
             target = catalog.resolve(rest.pop("table", None))
+            catalog.policy.check(tool.action, target.table)
             if not tool.serves(target):
                 raise CallError(
                     ErrorCode.PERMISSION_DENIED,

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from schema_mcp.caller import Caller
 from schema_mcp.schema.model import Schema, TableName
+from schema_mcp.state.records import Change
 from schema_mcp.tools.base import Action, JsonSchema, Plan, StatementPlan
 from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.target import Target, ToolLimits
@@ -48,6 +49,10 @@ class CatalogView(Protocol):
 
         Raises: InvalidArgument (`unknown_table`), StaleSchema for one that is gone.
         """
+        ...
+
+    def told(self, change: Change) -> Change | None:
+        """A change of the history, without what nobody may know of; None if nothing is left of it."""
         ...
 
     def row_estimate(self, target: Target) -> int | None:

@@ -184,7 +184,7 @@ def _default_returning(target: Target) -> tuple[Column, ...]:
     """
     key = target.table.primary_key
     columns = [target.table.column(name) for name in (key.columns if key else ())]
-    found = tuple(column for column in columns if column is not None and column.readable)
+    found = tuple(column for column in columns if column is not None and column in target.unmasked)
     if target.table.row_security or not target.table.returns_rows:
         return ()
     return found if len(found) == len(columns) else ()

@@ -53,7 +53,9 @@ class SchemaChangesTool:
                 pass
             except InvalidArgument as error:
                 unknown = error
-        query = HistoryQuery(since=None if since is None else read_time(since, "since"), tables=names, limit=limit)
+        query = HistoryQuery(
+            since=None if since is None else read_time(since, "since"), tables=names, limit=limit, told=view.told
+        )
 
         def answer(found: HistoryAnswer) -> bytes:
             if unknown is not None and found.status.kept and not found.page.changes and view.targets:
