@@ -180,11 +180,16 @@ def _may_tell(error: asyncpg.PostgresError, state: str, table: Table) -> bool:
 
     Those about values name no column, and those about constraints no value, unless a function raises them.
     """
-    raised = error.server_source_function == "exec_stmt_raise"
+    raised = _is_raised(error)
     if table.masks_columns and (raised or not _is_violation(state)):
         return True
     about_itself = state == "42501" and reason(error).replace('"', "").endswith(f" {table.name.name}")
     return table.hides_columns and (raised or not (state.startswith("22") or about_itself or _is_violation(state)))
+
+
+def _is_raised(error: asyncpg.PostgresError) -> bool:
+    """By a function of the database, which may give an error any words and fields."""
+    return bool(error.server_source_function == "exec_stmt_raise")
 
 
 def _in_words(error: asyncpg.PostgresError) -> str:
@@ -193,7 +198,9 @@ def _in_words(error: asyncpg.PostgresError) -> str:
 
 
 def _is_hidden(error: asyncpg.PostgresError, table: Table) -> bool:
-    """Whether a violation is about a constraint or a column that is not in the table as it is served."""
+    """Whether a violation is, or may be, about a constraint or a column that is not in the table as it is served."""
+    if _is_raised(error):
+        return True
     keys: tuple[Key | ForeignKey | Check, ...] = (*_keys(table), *table.foreign_keys, *table.checks)
     if error.constraint_name:
         return error.constraint_name not in {key.name for key in keys}
@@ -243,7 +250,9 @@ def _stale(table: Table | None, state: str | None, message: str = "") -> StaleSc
 def _violation(error: asyncpg.PostgresError, said: str, state: str, table: Table | None) -> StatementRefused:
     where = str(error.table_name or (table.name.name if table else "?"))
     name, column = error.constraint_name, error.column_name
-    if table is not None and table.hides_columns and _is_hidden(error, table):
+    if table is not None and (
+        (table.masks_columns and _is_raised(error)) or (table.hides_columns and _is_hidden(error, table))
+    ):
         message = f"table {table.name.name!r} has a constraint that the row does not keep"
         hint = "It is about something that is not served; whoever runs this server can tell more."
         return StatementRefused(_VIOLATIONS.get(state, ErrorCode.CONSTRAINT_VIOLATION), message, hint, sqlstate=state)
