@@ -99,6 +99,17 @@ async def test_it_may_be_given_a_value_that_is_not_answered(veiled: Place) -> No
     veiled.execute("DELETE FROM veiled_tokens WHERE code = 7004")
 
 
+async def test_a_mask_that_is_sent_back_is_not_taken_for_a_value(veiled: Place) -> None:
+    async with inside(veiled.url, **SETTINGS) as program:
+        (row,) = await program.peer.rows("query_veiled_people", {"columns": ["name", "ssn"], "where": {"id": 1}})
+        assert await program.peer.error("insert_veiled_people", {"rows": [{"id": 6, **row}]}) == {
+            "code": "invalid_value",
+            "message": "rows[0]: column 'ssn' of table 'veiled_people' got '***', which is its mask and not its value",
+            "hint": "Leave the column out, or give it a value of its own.",
+            "retryable": False,
+        }
+
+
 async def test_a_row_that_breaks_a_masked_key_is_told_the_columns_and_no_value(veiled: Place) -> None:
     async with inside(veiled.url, **SETTINGS) as program:
         error = await program.peer.error("insert_veiled_people", {"rows": [{"id": 5, "name": "x", "ssn": "111-22"}]})

@@ -160,6 +160,18 @@ class Target:
             return column
         raise self.unknown(given, self.readable)
 
+    def refuse_mask(self, column: Column, value: Any, place: str) -> None:
+        """For values that are written: what a masked column shows is not taken for its value.
+
+        Raises: InvalidArgument (`invalid_value`).
+        """
+        if column.masked and value == MASK:
+            raise InvalidArgument(
+                ErrorCode.INVALID_VALUE,
+                f"{place} got '{MASK}', which is its mask and not its value",
+                "Leave the column out, or give it a value of its own.",
+            )
+
     def unknown(self, given: str, known: Sequence[Column]) -> InvalidArgument | StaleSchema:
         """The error for a column that is not among `known`."""
         if given in self.former_columns:
