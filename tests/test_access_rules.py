@@ -34,11 +34,11 @@ TABLES = """
 NOTIFYING = {
     "postgresql": """
         CREATE FUNCTION ruled_book() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-            IF new.word = 'book' THEN INSERT INTO zledger (id, sum) VALUES (9, 77); END IF; RETURN new; END $$;
-        CREATE TRIGGER ruled_book BEFORE INSERT ON ruled_entries FOR EACH ROW EXECUTE FUNCTION ruled_book()
+            IF new.line = 'book' THEN INSERT INTO zledger (id, sum) VALUES (9, 77); END IF; RETURN new; END $$;
+        CREATE TRIGGER ruled_book BEFORE INSERT ON ruled_logs FOR EACH ROW EXECUTE FUNCTION ruled_book()
     """,
     "sqlite": """
-        CREATE TRIGGER ruled_book BEFORE INSERT ON ruled_entries WHEN new.word = 'book'
+        CREATE TRIGGER ruled_book BEFORE INSERT ON ruled_logs WHEN new.line = 'book'
             BEGIN INSERT INTO zledger (id, sum) VALUES (9, 77); END
     """,
 }
@@ -170,7 +170,7 @@ async def test_a_table_of_mode_none_answers_as_one_that_never_was(ruled: Place) 
 
 
 async def test_nothing_tells_of_a_table_of_mode_none(ruled: Place, tmp_path: Path) -> None:
-    rules = settings("*ledger: none", state__url=str(tmp_path / "state.sqlite"))
+    rules = settings("*ledger: none", state__url=str(tmp_path / "state.sqlite"), watch__poll_interval_s=600)
     async with inside(ruled.url, **rules) as program:
         peer, keeper = program.peer, program.app.keeper
         told: list[Any] = [tool.model_dump() for tool in (await peer.client.list_tools()).tools]
@@ -180,11 +180,13 @@ async def test_nothing_tells_of_a_table_of_mode_none(ruled: Place, tmp_path: Pat
         ruled.execute("CREATE TABLE ruled_news (id integer PRIMARY KEY, of integer REFERENCES zledger (id))")
         try:
             refreshed = await peer.call("refresh_schema")
+            if ruled.product == "postgresql":  # SQLite's files are looked at more often than asked for
+                assert (refreshed["added"], refreshed["changed"]) == (["ruled_news"], [])
             told += [refreshed, await peer.call("list_tables"), await peer.call("server_status")]
             told += [await peer.call("describe_table", {"table": name}) for name in ("ruled_entries", "ruled_news")]
             told.append(await peer.error("insert_ruled_entries", {"rows": [{"id": 1, "book": 99}]}))
             assert told[-1]["code"] == "foreign_key_violation", told[-1]
-            told.append(await peer.error("insert_ruled_entries", {"rows": [{"id": 1, "word": "book"}]}))
+            told.append(await peer.error("insert_ruled_logs", {"rows": [{"id": 1, "line": "book"}]}))
             assert told[-1]["code"] == "unique_violation"
             for name in ("zledgre", "zhoard_ledgre"):
                 told.append(await peer.error("query_rows", {"table": name}))

@@ -191,6 +191,20 @@ async def test_a_masked_or_hidden_value_comes_out_nowhere(cage: Place, caplog: p
     assert ear.calls > 300
 
 
+async def test_no_function_of_the_database_tells_a_masked_value(cage: Place) -> None:
+    """Where nothing is hidden either: hidden columns have a guard of their own."""
+    if cage.product == "sqlite":
+        pytest.skip("SQLite's triggers raise constant texts alone")
+    async with inside(
+        cage.url, database__include=["cage_*"], database__mask_columns=["song", "ring", "owner"]
+    ) as program:
+        ear = Ear(program)
+        for row in ROWS:
+            await ear.call("insert_cage_birds", {"rows": [row]})
+        assert len(ear.heard) == len(ROWS)
+        assert ear.betrayed([]) == []
+
+
 async def test_the_canary_sings_where_nothing_is_masked(cage: Place) -> None:
     async with inside(cage.url, database__include=["cage_*"]) as program:
         ear = Ear(program)
