@@ -14,6 +14,7 @@ from schema_mcp.catalog.build import BuildSettings, Catalog, build
 from schema_mcp.catalog.registry import Registry
 from schema_mcp.catalog.surface import Surface
 from schema_mcp.config.model import Settings
+from schema_mcp.config.rules import parse_rule
 from schema_mcp.dialects.choose import choose_dialect
 from schema_mcp.execute.engines import Database
 from schema_mcp.observe.events import Observe
@@ -150,10 +151,18 @@ def _tell(app: App, before: Catalog, after: Catalog) -> None:
         app.service.replaced(before, after)
 
 
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        mode=AccessMode(settings.access.mode),
+        rules=tuple(parse_rule(rule) for rule in settings.access.rules),
+        masks=MappingProxyType({source.name: source.mask_columns for source in settings.served}),
+    )
+
+
 def _build_settings(settings: Settings, urls: Mapping[str, sa.URL]) -> BuildSettings:
     portable = settings.watch.reader == "information_schema"
     return BuildSettings(
-        policy=Policy(mode=AccessMode(settings.access.mode)),
+        policy=_policy(settings),
         surface=Surface(
             kind=settings.tools.surface,
             max_listed=settings.tools.max_listed,

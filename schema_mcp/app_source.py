@@ -22,6 +22,7 @@ from schema_mcp.execute.engines import Database
 from schema_mcp.execute.executor import ExecutionLimits, Executor
 from schema_mcp.observe.events import Observe
 from schema_mcp.samples.shop import create as create_sample
+from schema_mcp.schema.model import TableName
 from schema_mcp.schema.select import Selection
 from schema_mcp.security.policy import Policy
 from schema_mcp.state.keeper import Keeper
@@ -55,7 +56,7 @@ class AppSource:
             confirmed_at=follower.confirmed_at,
             error=follower.error,
             failing_since=follower.failing_since,
-            left_out=tuple(follower.left_out),
+            left_out=tuple(one for one in follower.left_out if _may_be_named(catalog, name, one)),
             listening=self.listener is not None and self.listener.listening.is_set(),
             interval_s=follower.interval_s,
             pool_size=settings.pool.size,
@@ -105,7 +106,7 @@ def wire(
         identify(source.name, url, selection, settings.watch.reader),
         source.name,
         Hooks(
-            give=lambda left: _give(follower, left, several=several),
+            give=lambda left: _give(follower, left, policy, several=several),
             reached=lambda: follower.reached,
             share_secret=secret.share if settings.server.secret is None else lambda _: None,
             confirmed_at=lambda: follower.confirmed_at,
@@ -128,6 +129,14 @@ def wire(
         follower=follower,
         keeper=keeper,
         listener=Listener(database, follower.notice, observe) if listens else None,
+    )
+
+
+def _may_be_named(catalog: Catalog, source: str, left_out: str) -> bool:
+    """Whether a relation that is left out would be served; its name says no schema."""
+    schema = catalog.schemas.get(source)
+    return schema is not None and catalog.policy.serves(
+        TableName(source=source, schema=schema.default_schema, name=left_out)
     )
 
 
@@ -170,10 +179,10 @@ def place(settings: Settings, source: SourceSettings, url: sa.URL) -> Place | No
     return locate(settings.state.url, url)
 
 
-async def _give(follower: Follower, left: Loaded, *, several: bool) -> None:
+async def _give(follower: Follower, left: Loaded, policy: Policy, *, several: bool) -> None:
     """What an earlier process left, to the follower."""
     if left.schema is not None or left.gone:
-        former = await asyncio.to_thread(past, left.gone, left.default_schema, several=several)
+        former = await asyncio.to_thread(past, left.gone, left.default_schema, policy, several=several)
         await follower.adopt(left.schema, left.confirmed_at or 0.0, former)
 
 

@@ -12,10 +12,12 @@ from typing import Any
 from schema_mcp.catalog.estimates import RowEstimates
 from schema_mcp.catalog.names import TableNames, names_of, table_names
 from schema_mcp.catalog.surface import Specs, Surface, chosen, costs, order
+from schema_mcp.catalog.told import told_change
 from schema_mcp.dialects.base import Dialect
 from schema_mcp.errors import CallError, ErrorCode, InvalidArgument, StaleSchema, UnknownTool
 from schema_mcp.schema.model import Schema, Table, TableName
 from schema_mcp.security.policy import Policy
+from schema_mcp.state.records import Change
 from schema_mcp.tools.base import SurfaceCost, ToolSpec
 from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.kinds.activate_tables import ActivateTablesTool
@@ -92,6 +94,10 @@ class Catalog:
         """The kinds that serve this table."""
         return tuple(tool.name for tool in TABLE_TOOLS if _offered(tool, target, self.policy))
 
+    def told(self, change: Change) -> Change | None:
+        """See `CatalogView.told`."""
+        return told_change(self.policy, change)
+
     def resolve(self, given: Any) -> Target:
         """See `CatalogView.resolve`."""
         if not isinstance(given, str):
@@ -149,6 +155,7 @@ class Catalog:
             tool = self.generic_tools[name]
             rest = dict(arguments)
             target = self.resolve(rest.pop("table", None))
+            self.policy.check(tool.action, target.table)
             if not tool.serves(target):
                 raise CallError(
                     ErrorCode.PERMISSION_DENIED,
@@ -202,8 +209,9 @@ def build(
     """The catalog of the next generation. `unconfirmed`: sources whose schema is one of an earlier time."""
     # In the order of the configuration, whichever was read first.
     schemas = {source: schemas[source] for source in settings.dialects if source in schemas}
-    former = _former(previous, schemas)
-    targets = _targets(settings, schemas, previous, former)
+    served = _served(settings, schemas, previous)
+    former = _former(previous, served)
+    targets = _targets(settings, schemas, served, previous, former)
     table_tools = {
         f"{tool.name}_{target.slug}": (tool, target)
         for target in targets.values()
@@ -236,14 +244,27 @@ def build(
     )
 
 
-def _former(previous: Catalog | None, schemas: Mapping[str, Schema]) -> Former:
-    """What was served, as far as it may be gone: of the tables that stand in no schema as they were."""
+def _served(settings: BuildSettings, schemas: Mapping[str, Schema], previous: Catalog | None) -> dict[TableName, Table]:
+    """The tables as the policy lets callers see them; those that look as before are the very same objects."""
+    served: dict[TableName, Table] = {}
+    for schema in schemas.values():
+        before: Mapping[TableName, Table] = {}
+        if previous is not None and previous.policy is settings.policy and schema.source in previous.schemas:
+            before = previous.schemas[schema.source].tables
+        for name, table in schema.tables.items():
+            old = previous.targets.get(name) if previous else None
+            if old is not None and before.get(name) is table:
+                served[name] = old.table
+            elif (seen := settings.policy.served(table)) is not None:
+                served[name] = old.table if old is not None and _same(old.table, seen) else seen
+    return served
+
+
+def _former(previous: Catalog | None, served: Mapping[TableName, Table]) -> Former:
+    """What was served, as far as it may be gone: of the tables that are not served as they were."""
     if previous is None:
         return Former()
-    now = {source: schema.tables for source, schema in schemas.items()}
-    changed = [
-        target for name, target in previous.targets.items() if now.get(name.source, {}).get(name) is not target.table
-    ]
+    changed = [target for name, target in previous.targets.items() if served.get(name) is not target.table]
     columns = dict(previous.former.columns)
     for target in changed:
         columns[target.table.name] = columns.get(target.table.name, frozenset()) | frozenset(target.by_key)
@@ -255,15 +276,20 @@ def _former(previous: Catalog | None, schemas: Mapping[str, Schema]) -> Former:
 
 
 def _targets(
-    settings: BuildSettings, schemas: Mapping[str, Schema], previous: Catalog | None, former: Former
+    settings: BuildSettings,
+    schemas: Mapping[str, Schema],
+    served: Mapping[TableName, Table],
+    previous: Catalog | None,
+    former: Former,
 ) -> dict[TableName, Target]:
     targets: dict[TableName, Target] = {}
     several = settings.limits.several
     for schema in schemas.values():
-        names = slugs(schema.tables, schema.default_schema, several=several)
-        for name, table in schema.tables.items():
+        tables = {name: served[name] for name in schema.tables if name in served}
+        names = slugs(tables, schema.default_schema, several=several)
+        for name, table in tables.items():
             old = previous.targets.get(name) if previous else None
-            if old is not None and old.slug == names[name] and _same(old.table, table):
+            if old is not None and old.slug == names[name] and old.table is table:
                 targets[name] = old
                 continue
             targets[name] = Target(

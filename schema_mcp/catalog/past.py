@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from schema_mcp.catalog.build import TABLE_TOOLS, Catalog, Former
 from schema_mcp.schema.model import Privilege, TableName
+from schema_mcp.security.policy import Policy
 from schema_mcp.state.records import Gone
 from schema_mcp.tools.base import Action
 from schema_mcp.tools.naming import display_name, slug
@@ -14,14 +15,20 @@ from schema_mcp.tools.naming import display_name, slug
 _RIGHTS = {Action.READ: Privilege.SELECT, Action.INSERT: Privilege.INSERT}
 
 
-def past(gone: Iterable[Gone], default_schema: str, *, several: bool) -> Former:
-    """Tools, tables and columns that stand in the history. `several`: more than one source is configured."""
+def past(gone: Iterable[Gone], default_schema: str, policy: Policy, *, several: bool) -> Former:
+    """Tools, tables and columns that stand in the history, as far as the policy lets anybody know of them.
+
+    `several`: more than one source is configured.
+    """
     tools: set[str] = set()
     tables: set[str] = set()
     columns: dict[TableName, frozenset[str]] = {}
     for item in gone:
         name = item.table
-        columns[name] = columns.get(name, frozenset()) | item.columns
+        if not policy.serves(name):
+            continue
+        seen = frozenset(column for column in item.columns if not policy.hides(name, column))
+        columns[name] = columns.get(name, frozenset()) | seen
         if not item.rights:
             continue
         text = slug(name, default_schema, several=several)

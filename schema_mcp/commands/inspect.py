@@ -60,7 +60,13 @@ async def schema(settings: Settings, format_: str) -> tuple[str, str]:
     if format_ != "text":
         settings = settings.only(None)
     async with _looked_at(settings) as app:
-        schemas, missing = app.registry.current.schemas, _missing(app)
+        catalog, missing = app.registry.current, _missing(app)
+        schemas = {
+            source: replace(
+                schema, tables={name: catalog.targets[name].table for name in schema.tables if name in catalog.targets}
+            )
+            for source, schema in catalog.schemas.items()
+        }
     render = {"text": as_text, "json": as_json, "mermaid": as_mermaid}[format_]
     rendered = [render(schema) for schema in schemas.values()]
     if len(settings.served) > 1:

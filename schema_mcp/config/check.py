@@ -4,6 +4,7 @@ from types import UnionType
 from typing import Any, get_args
 
 from schema_mcp.config.model import CHOICES, RANGES, SECRETS
+from schema_mcp.config.rules import parse_rule
 
 MIN_SECRET_CHARACTERS = 16
 
@@ -30,6 +31,8 @@ def checked(key: str, type_: Any, value: Any) -> Any:
         return type_(value)
     if get_args(type_) and isinstance(value, list) and all(isinstance(item, str) for item in value):
         for item in value:
+            if key == "access.rules":
+                parse_rule(item)
             if key in CHOICES and item not in CHOICES[key]:
                 raise ValueError(f"takes words out of {', '.join(CHOICES[key])}, got {item!r}")
         return tuple(value)

@@ -27,6 +27,9 @@ class DatabaseSettings:
     #: Serve these columns as if they did not exist: patterns over column, table.column or schema.table.column, whatever
     #: the case of letters.
     hide_columns: tuple[str, ...] = ()
+    #: Show "***" instead of these columns' values, null or not, and let no condition, order, group or reference use
+    #: them; patterns as for hide_columns. They may be given values.
+    mask_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,10 @@ class AccessSettings:
 
     #: "read": sessions are read-only in the database itself; "insert": rows may also be added.
     mode: str = "insert"
+    #: Less than mode for some tables and columns: "<table>: <mode>" or "<table>(<column>): <mode>", mode none, read,
+    #: insert or write; patterns (*, ?, [..]) over table, schema.table or source.schema.table, whatever the case of
+    #: letters. The most restrictive of all that match counts. A table or column of mode none is as if it did not exist.
+    rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,6 +67,8 @@ class Column:
     generated: Generated = Generated.NO
     comment: str | None = None
     privileges: frozenset[Privilege] = frozenset(Privilege)
+    #: The configuration masks it (`schema.mask`): answers show a mask, and nothing else may use its values.
+    masked: bool = False
 
     @property
     def readable(self) -> bool:
@@ -84,7 +86,12 @@ class Column:
     @property
     def required(self) -> bool:
         """An insert without it must fail: NOT NULL and nothing fills it."""
-        return self.insertable and not self.nullable and self.default is None and self.generated is Generated.NO
+        return self.insertable and self.must_have_value
+
+    @property
+    def must_have_value(self) -> bool:
+        """NOT NULL, and nothing fills it."""
+        return not self.nullable and self.default is None and self.generated is Generated.NO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +168,10 @@ class Table:
     #: An insert can answer with the rows that it stored: False where a rule, a trigger of a SQLite view or a virtual
     #: table's module takes them, and the database answers with none or with what was sent.
     returns_rows: bool = True
-    #: It has columns that the configuration hides: what the database says of it is not passed on unread.
+    #: The configuration hides something that belongs to it: what the database says of it is not passed on unread.
     hides_columns: bool = False
+    #: Keys over masked columns: they hold for new rows, and nothing may be found, ordered or joined by them.
+    masked_keys: tuple[Key, ...] = ()
     #: Which relation of the database it is, and with which columns (`fingerprint.identity`); empty where the reader
     #: cannot tell. No part of the structure: a table that takes another's name may be equal to it.
     identity: str = field(default="", compare=False)
@@ -175,6 +184,11 @@ class Table:
     def column(self, name: str) -> Column | None:
         """The column of exactly that name."""
         return next((column for column in self.columns if column.name == name), None)
+
+    @property
+    def masks_columns(self) -> bool:
+        """What the database says of it may repeat a masked value."""
+        return any(column.masked for column in self.columns)
 
     @property
     def readable(self) -> bool:

@@ -44,6 +44,8 @@ def _table_text(table: Table) -> str:
             notes.append("not null")
         if column.generated is not Generated.NO:
             notes.append(column.generated)
+        if column.masked:
+            notes.append("masked")
         if column.default is not None:
             notes.append(f"default {column.default}")
         if table.primary_key and column.name in table.primary_key.columns:

@@ -151,19 +151,28 @@ class History:
                         ],
                     )
                 )
-            found = (await connection.execute(select.order_by(_changes.id.desc()).limit(query.limit + 1))).all()
-        kept = tuple(
-            Change(
-                at=change.at,
-                since=change.since,
-                table=TableName(source=self._source, schema=change.schema, name=change.name),
-                default_schema=row.default_schema,
-                kind=ChangeKind(change.kind),
-                sentences=tuple(json.loads(change.sentences)),
-            )
-            for change in found[: query.limit]
+            select = select.order_by(_changes.id.desc()).limit(query.limit + 1)
+            found: list[Change] = []
+            rows = (await connection.execute(select)).all()
+            while rows:
+                changes = [query.told(self._change(change, row.default_schema)) for change in rows]
+                found += [change for change in changes if change is not None]
+                if len(found) > query.limit or len(rows) <= query.limit:
+                    break
+                rows = (await connection.execute(select.where(_changes.id < rows[-1].id))).all()
+        return HistoryPage(
+            changes=tuple(found[: query.limit]), truncated=len(found) > query.limit, kept_since=row.first_at
         )
-        return HistoryPage(changes=kept, truncated=len(found) > query.limit, kept_since=row.first_at)
+
+    def _change(self, stored_change: Any, default_schema: str) -> Change:
+        return Change(
+            at=stored_change.at,
+            since=stored_change.since,
+            table=TableName(source=self._source, schema=stored_change.schema, name=stored_change.name),
+            default_schema=default_schema,
+            kind=ChangeKind(stored_change.kind),
+            sentences=tuple(json.loads(stored_change.sentences)),
+        )
 
     async def _row(self, connection: AsyncConnection, *, lock: bool = False) -> Any:
         query = sa.select(stored.sources).where(_sources.identity == self._identity)

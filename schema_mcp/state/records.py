@@ -66,13 +66,21 @@ class Loaded:
     confirmed_at: float | None = None
 
 
+def _all(change: Change) -> Change | None:
+    return change
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryQuery:
-    """Which changes: newest first, at most `limit`. `since`: seen later than that. `tables`: of one of these."""
+    """Which changes: newest first, at most `limit`. `since`: seen later than that. `tables`: of one of these.
+
+    `told`: what of a change may be told; None: nothing, as if it had never been.
+    """
 
     since: float | None = None
     tables: frozenset[tuple[str, str]] | None = None
     limit: int = 100
+    told: Callable[[Change], Change | None] = _all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -140,6 +140,7 @@ def _reading(target: Target, given: str) -> tuple[Column, bool, bool | None]:
         for spelled in (name, name.strip()):
             column = target.by_key.get(spelled)
             if column is not None and column.readable:
+                target.column(spelled, "order_by")
                 return column, direction == "desc", None if nulls is None else nulls == "first"
     shortest = readings[-1][0].strip()
     raise target.unknown(shortest, target.readable)

@@ -26,7 +26,7 @@ def statement(target: Target) -> Statement | None:
     Left out are keys, whose values are all different. Of texts the beginning is read, to see which are short.
     """
     keys = {key.columns for key in (target.table.primary_key, *target.table.uniques) if key is not None}
-    columns = [column for column in target.readable if column.type.kind in _KINDS and (column.name,) not in keys][
+    columns = [column for column in target.unmasked if column.type.kind in _KINDS and (column.name,) not in keys][
         :MAX_COLUMNS
     ]
     if not columns:

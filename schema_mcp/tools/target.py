@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from schema_mcp.dialects.base import Dialect, DriverValue, Statement
 from schema_mcp.errors import ErrorCode, InvalidArgument, StaleSchema
 from schema_mcp.schema.fingerprint import digest
+from schema_mcp.schema.mask import MASK
 from schema_mcp.schema.model import Column, Table, TableName
 from schema_mcp.schema.types import SqlType, TypeKind
 from schema_mcp.tools.cursor import CursorSecret
@@ -111,6 +112,11 @@ class Target:
         return tuple(column for column in self.table.columns if column.readable)
 
     @property
+    def unmasked(self) -> tuple[Column, ...]:
+        """The readable columns whose values may be used: by conditions, order, groups, references, `returning`."""
+        return tuple(column for column in self.table.columns if column.readable and not column.masked)
+
+    @property
     def insertable(self) -> tuple[Column, ...]:
         """The columns that an insert may name, in order."""
         return tuple(column for column in self.table.columns if column.insertable)
@@ -120,8 +126,11 @@ class Target:
         return self.relation.c[name]
 
     def labelled(self, columns: Sequence[Column]) -> list[tuple[str, sa.ColumnElement[Any], SqlType]]:
-        """(key, column, type) as `Dialect.row` takes them."""
-        return [(self.keys[column.name], self.sql_column(column.name), column.type) for column in columns]
+        """(key, column, type) as `Dialect.row` takes them; of a masked column the mask, so that nothing reads it."""
+        return [
+            (self.keys[column.name], _MASK if column.masked else self.sql_column(column.name), shown_type(column))
+            for column in columns
+        ]
 
     def shown(self, other: TableName) -> str:
         """How arguments may call another table, one that refers to this one or the reverse."""
@@ -130,9 +139,24 @@ class Target:
         return display_name(other, own_schema if is_default else "", several=several)
 
     def column(self, given: Any, place: str) -> Column:
-        """The readable column of that name or alias. `place` names the argument in messages.
+        """The column of that name or alias, whose values may be used. `place` names the argument in messages.
 
-        Raises: InvalidArgument (`unknown_column`), naming the nearest; StaleSchema for a column that is gone.
+        Raises: InvalidArgument: `unknown_column`, naming the nearest, or `not_allowed` for one that is masked;
+        StaleSchema for a column that is gone.
+        """
+        column = self.shown_column(given, place)
+        if column.masked:
+            raise InvalidArgument(
+                ErrorCode.NOT_ALLOWED,
+                f"column '{given[:100]}' of table '{self.display}' is masked, and '{place}' would tell of its values",
+                f"A masked column may only be shown, as '{MASK}'. {self.columns_hint(self.unmasked)}",
+            )
+        return column
+
+    def shown_column(self, given: Any, place: str) -> Column:
+        """The readable column of that name or alias, which may be masked: for what is shown alone.
+
+        Raises: InvalidArgument (`unknown_column`), StaleSchema.
         """
         if not isinstance(given, str):
             raise InvalidArgument(
@@ -142,6 +166,18 @@ class Target:
         if column is not None and column.readable:
             return column
         raise self.unknown(given, self.readable)
+
+    def refuse_mask(self, column: Column, value: Any, place: str) -> None:
+        """For values that are written: what a masked column shows is not taken for its value.
+
+        Raises: InvalidArgument (`invalid_value`).
+        """
+        if column.masked and value == MASK:
+            raise InvalidArgument(
+                ErrorCode.INVALID_VALUE,
+                f"{place} got '{MASK}', which is its mask and not its value",
+                "Leave the column out, or give it a value of its own.",
+            )
 
     def unknown(self, given: str, known: Sequence[Column]) -> InvalidArgument | StaleSchema:
         """The error for a column that is not among `known`."""
@@ -172,7 +208,7 @@ class Target:
     def order_keys(self) -> tuple[str, ...]:
         """What tells rows apart: primary key, else a unique key without nulls, else row identity; () if nothing."""
         table = self.table
-        readable = {column.name for column in self.readable}
+        readable = {column.name for column in self.unmasked}
         sound = {column.name for column in table.columns if not column.nullable}
         keys = (*((table.primary_key,) if table.primary_key else ()), *table.uniques)
         found = next((key.columns for key in keys if set(key.columns) <= (readable & sound)), ())
@@ -203,7 +239,7 @@ class Target:
             tuple(names or ()),
             {name: value for name, value in compiled.params.items() if value is not None},
             tuple(self.keys[column.name] for column in columns),
-            tuple(column.type for column in columns),
+            tuple(shown_type(column) for column in columns),
             keys,
         )
         self._compiled[shape] = made
@@ -211,6 +247,14 @@ class Target:
             self._compiled.popitem(last=False)
         return made
 
+
+def shown_type(column: Column) -> SqlType:
+    """The type of what answers show of the column: a mask is a text."""
+    return _MASK_TYPE if column.masked else column.type
+
+
+_MASK_TYPE = SqlType(kind=TypeKind.TEXT, native="text", cast="text")
+_MASK: sa.ColumnElement[Any] = sa.cast(sa.literal_column(f"'{MASK}'"), sa.Text())
 
 #: Types of the system columns in `Table.row_identity`.
 _IDENTITY_TYPES: Mapping[str, SqlType] = {

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from schema_mcp.caller import Caller
 from schema_mcp.errors import CallError
 from schema_mcp.schema.model import Schema, TableName
+from schema_mcp.state.records import Change
 from schema_mcp.tools.base import Action, JsonSchema, Plan, StatementPlan
 from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.target import Target, ToolLimits
@@ -57,6 +58,10 @@ class CatalogView(Protocol):
 
         Raises: CallError (`unknown_tool`, `unknown_table`, `permission_denied`, `not_allowed`, ...).
         """
+        ...
+
+    def told(self, change: Change) -> Change | None:
+        """A change of the history, without what nobody may know of; None if nothing is left of it."""
         ...
 
     def row_estimate(self, target: Target) -> int | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from schema_mcp.catalog.build import BuildSettings, Catalog, Former, build
 from schema_mcp.catalog.past import remembering
 from schema_mcp.catalog.registry import Registry
+from schema_mcp.catalog.told import told_difference
 from schema_mcp.observe.events import CatalogReplaced, Observe
 from schema_mcp.schema.diff import SchemaDiff
 from schema_mcp.schema.model import Schema, Table
@@ -100,7 +101,8 @@ class ChangedNames:
 
     @classmethod
     def of(cls, catalog: Catalog, changes: Sequence[SchemaDiff]) -> "ChangedNames":
-        """In the order of the changes."""
+        """In the order of the changes, of those that callers may know of."""
+        changes = [told_difference(catalog.policy, change) for change in changes]
         defaults = {source: schema.default_schema for source, schema in catalog.schemas.items()}
 
         def names(tables: Iterable[Table]) -> tuple[str, ...]:

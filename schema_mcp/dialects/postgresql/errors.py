@@ -3,7 +3,8 @@
 PostgreSQL's messages may be in any language, so nothing is decided by their words where a code or a field tells.
 DETAIL may hold the whole row ("Failing row contains ..."); it is passed on only where it is about a key whose columns
 the caller may read. Of a table with hidden columns nothing is passed on that might name one: neither the name of a
-constraint that the caller does not see, nor what a trigger says. An address, a password or a URL is never in a message.
+constraint that the caller does not see, nor what a trigger says; of one with masked columns nothing that might repeat a
+value. An address, a password or a URL is never in a message.
 """
 
 import os
@@ -14,7 +15,7 @@ import asyncpg
 
 from schema_mcp.dialects.postgresql.suspects import names_of_lookups, suspects
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, StaleSchema, StatementRefused, Unavailable
-from schema_mcp.schema.model import Table
+from schema_mcp.schema.model import Check, ForeignKey, Key, Table
 
 #: Whatever asyncpg raises of its own accord, or lets through from the network.
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
@@ -115,16 +116,17 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _postgres(error: asyncpg.PostgresError, table: Table | None) -> CallError:
-    state, message = str(error.sqlstate or ""), reason(error)
-    if table is not None and table.hides_columns and _may_tell(error, state):
-        message = f"table {table.name.name!r} refused the statement"
-    elif names := names_of_lookups(table, state, message):
+    state, said = str(error.sqlstate or ""), reason(error)
+    message = said
+    if table is not None and _may_tell(error, state, table):
+        message = f"table {table.name.name!r} refused the statement ({_in_words(error)})"
+    elif names := names_of_lookups(table, state, said):
         return _of_columns(names, message, "Give the name of something that is there.", state)
     stale = isinstance(error, asyncpg.InvalidCachedStatementError) or state in _STALE
-    if (stale or _is_cache_lookup(state, message)) and table is not None:
+    if (stale or _is_cache_lookup(state, said)) and table is not None:
         return _stale(table, state or None, message)
     if _is_violation(state):
-        return _violation(error, state, table)
+        return _violation(error, message, state, table)
     if state.startswith("22") or state == _NO_INPUT:
         return _invalid_value(error, message, state, table)
     match state:
@@ -140,7 +142,7 @@ def _postgres(error: asyncpg.PostgresError, table: Table | None) -> CallError:
         case "53100":
             hint = "The database's disk is full; whoever runs the database has to make room."
             return _refused(ErrorCode.DATABASE_FULL, message, hint, state)
-        case "57014" if "user request" in message:
+        case "57014" if "user request" in said:
             hint = "Call again if it is still wanted."
             return LimitReached(ErrorCode.CANCELLED, "the statement was cancelled", hint, sqlstate=state)
         case "57014":
@@ -173,18 +175,40 @@ def _is_violation(state: str) -> bool:
     return state.startswith("23") or state == "44000"
 
 
-def _may_tell(error: asyncpg.PostgresError, state: str) -> bool:
-    """Whether the message may name a column that the statement does not. Those about values and rights do not, unless
-    a function raises them."""
-    return error.server_source_function == "exec_stmt_raise" or not (state.startswith("22") or state == "42501")
+def _may_tell(error: asyncpg.PostgresError, state: str, table: Table) -> bool:
+    """Whether the message may name what is hidden of the table, or repeat a value that is masked.
+
+    Those about values name no column, and those about constraints no value, unless a function raises them.
+    """
+    raised = _is_raised(error)
+    if table.masks_columns and (raised or not _is_violation(state)):
+        return True
+    about_itself = state == "42501" and reason(error).replace('"', "").endswith(f" {table.name.name}")
+    return table.hides_columns and (raised or not (state.startswith("22") or about_itself or _is_violation(state)))
+
+
+def _is_raised(error: asyncpg.PostgresError) -> bool:
+    """By a function of the database, which may give an error any words and fields."""
+    return bool(error.server_source_function == "exec_stmt_raise")
+
+
+def _in_words(error: asyncpg.PostgresError) -> str:
+    """The class of the error: `invalid text representation`."""
+    return re.sub("(?<!^)(?=[A-Z])", " ", type(error).__name__.removesuffix("Error")).lower()
 
 
 def _is_hidden(error: asyncpg.PostgresError, table: Table) -> bool:
-    """Whether a violation is about a constraint or a column that is not in the table as it is served."""
-    keys = (*((table.primary_key,) if table.primary_key else ()), *table.uniques, *table.foreign_keys, *table.checks)
+    """Whether a violation is, or may be, about a constraint or a column that is not in the table as it is served."""
+    if _is_raised(error):
+        return True
+    keys: tuple[Key | ForeignKey | Check, ...] = (*_keys(table), *table.foreign_keys, *table.checks)
     if error.constraint_name:
         return error.constraint_name not in {key.name for key in keys}
     return error.column_name is None or table.column(str(error.column_name)) is None
+
+
+def _keys(table: Table) -> tuple[Key, ...]:
+    return (*((table.primary_key,) if table.primary_key else ()), *table.uniques, *table.masked_keys)
 
 
 def _refused(code: ErrorCode, message: str, hint: str, state: str) -> StatementRefused:
@@ -193,7 +217,7 @@ def _refused(code: ErrorCode, message: str, hint: str, state: str) -> StatementR
 
 def _invalid_value(error: asyncpg.PostgresError, message: str, state: str, table: Table | None) -> CallError:
     hint = "Give a value that the column's type can hold."
-    names = suspects(table, state, message, str(error.detail or "")) if table is not None else ()
+    names = suspects(table, state, reason(error), str(error.detail or "")) if table is not None else ()
     if names:
         return _of_columns(names, message, hint, state)
     code = ErrorCode.DATABASE_ERROR if state == _NO_INPUT else ErrorCode.INVALID_VALUE
@@ -223,12 +247,14 @@ def _stale(table: Table | None, state: str | None, message: str = "") -> StaleSc
     )
 
 
-def _violation(error: asyncpg.PostgresError, state: str, table: Table | None) -> StatementRefused:
+def _violation(error: asyncpg.PostgresError, said: str, state: str, table: Table | None) -> StatementRefused:
     where = str(error.table_name or (table.name.name if table else "?"))
     name, column = error.constraint_name, error.column_name
-    if table is not None and table.hides_columns and _is_hidden(error, table):
-        message = f"table {where!r} has a constraint that the row does not keep"
-        hint = "It is about a column that is not served; whoever runs this server can tell more."
+    if table is not None and (
+        (table.masks_columns and _is_raised(error)) or (table.hides_columns and _is_hidden(error, table))
+    ):
+        message = f"table {table.name.name!r} has a constraint that the row does not keep"
+        hint = "It is about something that is not served; whoever runs this server can tell more."
         return StatementRefused(_VIOLATIONS.get(state, ErrorCode.CONSTRAINT_VIOLATION), message, hint, sqlstate=state)
     columns, key = _key(error, table)
     details: dict[str, object] = {"table": where}
@@ -243,11 +269,11 @@ def _violation(error: asyncpg.PostgresError, state: str, table: Table | None) ->
             hint = "Give other values, or use on_conflict to skip or update the row that is there."
         case "23503":
             code = ErrorCode.FOREIGN_KEY_VIOLATION
-            message = f"{reason(error)}: {key}"
+            message = f"{said}: {key}"
             hint = "Refer to a row that is there, or insert it first; a row that others refer to cannot go before them."
         case "23514" | "44000":
             code = ErrorCode.CHECK_VIOLATION
-            message = reason(error)
+            message = said
             hint = "Give values for which the check holds."
             for check in table.checks if table else ():
                 if check.name == name:
@@ -256,12 +282,12 @@ def _violation(error: asyncpg.PostgresError, state: str, table: Table | None) ->
                     details["expression"] = expression
         case "23502":
             code = ErrorCode.NOT_NULL_VIOLATION
-            message = f"column {column!r} of table {where!r} may not be null" if column else reason(error)
+            message = f"column {column!r} of table {where!r} may not be null" if column else said
             hint = "Give the column a value."
             if column:
                 details["columns"] = [column]
         case _:
-            code, message = ErrorCode.CONSTRAINT_VIOLATION, reason(error)
+            code, message = ErrorCode.CONSTRAINT_VIOLATION, said
             hint = "Give values for which the constraint holds."
     return StatementRefused(code, message, hint, sqlstate=state, details=details)
 
@@ -273,12 +299,13 @@ def _key(error: asyncpg.PostgresError, table: Table | None) -> tuple[tuple[str, 
     """
     columns: tuple[str, ...] = ()
     if table is not None:
-        keys = (*((table.primary_key,) if table.primary_key else ()), *table.uniques, *table.foreign_keys)
+        keys: tuple[Key | ForeignKey, ...] = (*_keys(table), *table.foreign_keys)
         columns = next((key.columns for key in keys if key.name == error.constraint_name), ())
     detail = str(error.detail or "")
     if found := re.search(r"\((.+?)\)=\(", detail):
         columns = columns or tuple(found[1].split(", "))
-        readable = {column.name for column in table.columns if column.readable} if table else set()
+        columns_shown = (column for column in (table.columns if table else ()) if column.readable and not column.masked)
+        readable = {column.name for column in columns_shown}
         if readable.issuperset(columns):
             return columns, _shortened(detail)
     return columns, f"key ({', '.join(columns)})" if columns else "another key"

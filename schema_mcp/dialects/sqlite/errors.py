@@ -28,7 +28,7 @@ def translate(error: BaseException, table: Table | None) -> CallError | None:
     if isinstance(error, sa.exc.StatementError) and error.orig is not None:
         error = error.orig
     text = str(error)
-    hides = table is not None and table.hides_columns
+    hides = table is not None and (table.hides_columns or table.masks_columns)
     if isinstance(error, OverflowError) and any(words in text for words in _TOO_LARGE):
         return _invalid_value("A value is larger than SQLite can hold.")
     if isinstance(error, ValueError | sqlite3.Error) and text in _CLOSED:
@@ -46,7 +46,7 @@ def translate(error: BaseException, table: Table | None) -> CallError | None:
         text = (
             "no such column: one that is not served"
             if _STALE.search(text)
-            else "in words that may name what is not served"
+            else "in words that may tell what is not served"
         )
     if code & _PRIMARY == sqlite3.SQLITE_ERROR and _STALE.search(text):
         return StaleSchema(f"The database has changed: {text}.", "Look at the table again with describe_table.")
@@ -118,11 +118,11 @@ _BY_CODE: Mapping[int, Callable[[], CallError]] = {
 def _constraint(code: int, text: str, table: Table | None) -> CallError:
     name = f"table '{table.name.name}'" if table is not None else "the table"
     what = text.partition(": ")[2]
-    if table is not None and table.hides_columns and not _is_served(code, what, text, table):
+    if table is not None and (table.hides_columns or table.masks_columns) and not _is_served(code, what, text, table):
         return StatementRefused(
             _VIOLATIONS.get(code, ErrorCode.CONSTRAINT_VIOLATION),
             f"{name} has a constraint that the row does not keep.",
-            "It is about a column that is not served; whoever runs this server can tell more.",
+            "It is about something that is not served; whoever runs this server can tell more.",
         )
     match code:
         case _ if code in _UNIQUE:
@@ -204,7 +204,7 @@ def _key_of(what: str, table: Table | None) -> tuple[str, ...]:
     """SQLite writes `table.column, table.column`, unquoted: it is looked up, never taken apart."""
     if table is None:
         return ()
-    keys = [key.columns for key in (table.primary_key, *table.uniques) if key is not None]
+    keys = [key.columns for key in (table.primary_key, *table.uniques, *table.masked_keys) if key is not None]
     keys += [(column.name,) for column in table.columns]
     return next((key for key in keys if what == ", ".join(f"{table.name.name}.{column}" for column in key)), ())
 

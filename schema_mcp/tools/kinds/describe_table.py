@@ -96,6 +96,8 @@ def _describe(view: CatalogView, target: Target) -> dict[str, Any]:
         "row_estimate": view.row_estimate(target),
         "schema_version": view.generation,
     }
+    if table.masked_keys:
+        described["masked_keys"] = [_keys(target, key.columns) for key in table.masked_keys]
     if table.row_security:
         described["row_security"] = "Row-level security applies: rows that a policy hides are not there for this role."
     return described
@@ -123,6 +125,8 @@ def _column(target: Target, column: Column) -> dict[str, Any]:
         described["comment"] = quoted(column.comment, MAX_TEXT)
     if not column.readable:
         described["readable"] = False
+    elif column.masked:
+        described["masked"] = True
     else:
         described["operators"] = list(operators_of(column))
     if target.table.insertable:

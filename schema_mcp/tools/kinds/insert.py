@@ -129,6 +129,7 @@ def _bind(target: Target, column: Column, value: Any, index: int) -> DriverValue
     key = target.keys[column.name]
     if value is not None:
         place = f"rows[{index}]: column '{key}' of table '{target.display}'"
+        target.refuse_mask(column, value, place)
         return bind(target.dialect, column.type, value, place)
     if not column.nullable and column.generated is Generated.NO:
         raise InvalidArgument(
@@ -184,7 +185,7 @@ def _default_returning(target: Target) -> tuple[Column, ...]:
     """
     key = target.table.primary_key
     columns = [target.table.column(name) for name in (key.columns if key else ())]
-    found = tuple(column for column in columns if column is not None and column.readable)
+    found = tuple(column for column in columns if column is not None and column.readable and not column.masked)
     if target.table.row_security or not target.table.returns_rows:
         return ()
     return found if len(found) == len(columns) else ()

@@ -44,7 +44,9 @@ class QueryTool:
 
     def describe(self, target: Target) -> str:
         """What the tool does and what the relation is."""
-        return f"Read rows of {target.table.kind} {target.display}."
+        masked = [target.keys[column.name] for column in target.readable if column.masked]
+        note = f" Masked, for no condition or order: {', '.join(masked)}." if masked else ""
+        return f"Read rows of {target.table.kind} {target.display}.{note}"
 
     def describe_generic(self) -> str:
         """For `query_rows`."""
@@ -55,7 +57,7 @@ class QueryTool:
 
     def input_schema(self, target: Target) -> JsonSchema:
         """Typed by the relation's columns."""
-        return _schema(target.limits, typed_object(target, target.readable, "Equality; null: IS NULL."))
+        return _schema(target.limits, typed_object(target, target.unmasked, "Equality; null: IS NULL."))
 
     def generic_schema(self, limits: ToolLimits) -> JsonSchema:
         """Without the table's own names."""
@@ -102,7 +104,7 @@ def _read_columns(target: Target, given: Sequence[Any] | None) -> tuple[Column, 
         raise InvalidArgument(
             ErrorCode.INVALID_ARGUMENT, "'columns' takes at least one column", "Leave 'columns' out for all of them."
         )
-    columns = [target.column(name, "columns") for name in given]
+    columns = [target.shown_column(name, "columns") for name in given]
     if len(set(columns)) != len(columns):
         raise InvalidArgument(ErrorCode.INVALID_ARGUMENT, "'columns' names a column twice", "Name each column once.")
     return tuple(columns)

@@ -60,7 +60,9 @@ class SchemaChangesTool:
                 raise unknown
             return _answer(found, limit, several=view.limits.several)
 
-        queries = {one: HistoryQuery(since=after, tables=names, limit=limit) for one, names in asked.items()}
+        queries = {
+            one: HistoryQuery(since=after, tables=names, limit=limit, told=view.told) for one, names in asked.items()
+        }
         return HistoryPlan(queries=queries, answer=answer)
 
 
