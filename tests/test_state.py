@@ -200,7 +200,7 @@ async def test_a_schema_of_another_format_is_not_loaded_and_is_written_anew(
     await history_of(store).record(seen(1, ONE, table("dogs", "id")))
     async with store.writing() as connection:
         await connection.execute(sa.text(f"UPDATE {prefix(store)}schema_mcp_table SET value = '{{}}', digest = ''"))
-    monkeypatch.setattr(history_module, "FORMAT", 2)
+    monkeypatch.setattr(history_module, "FORMAT", 3)
     later = history_of(store)
     assert (await later.load(schema=True)).schema is None
     # What cannot be read cannot be compared; that a table is gone is known all the same.

@@ -86,7 +86,11 @@ def _describe(view: CatalogView, target: Target) -> dict[str, Any]:
         "kind": table.kind,
         "comment": quoted(table.comment, MAX_TEXT) if table.comment else None,
         "tools": [f"{kind}_{target.slug}" for kind in view.allowed(target)],
-        "columns": [_column(target, column) for column in table.columns if column.readable or column.insertable],
+        "columns": [
+            _column(target, column)
+            for column in table.columns
+            if column.readable or column.insertable or column.updatable
+        ],
         "primary_key": _keys(target, table.primary_key.columns) if table.primary_key else None,
         "unique_keys": [_keys(target, key.columns) for key in table.uniques],
         "references": [_reference(view, target, key) for key in table.foreign_keys],
