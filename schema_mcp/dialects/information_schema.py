@@ -244,7 +244,7 @@ def _table(
         foreign_keys=constraints.foreign_keys(place),
         checks=constraints.checks(place, [column.name for column in columns]),
         privileges=frozenset[Privilege]().union(
-            rights.of_table(place) if takes_deletes else (), *(column.privileges for column in columns)
+            rights.of_table(place) if takes_deletes and rows else (), *(column.privileges for column in columns)
         ),
     )
 

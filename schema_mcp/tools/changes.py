@@ -122,8 +122,10 @@ def _matching(target: Target, choice: Choice) -> Statement | None:
         return None
 
     def built() -> tuple[sa.sql.ClauseElement, Sequence[Column], int]:
-        rows = sa.select(sa.literal_column("1")).select_from(target.relation).where(*clauses(target, conditions.shape))
-        some = rows.limit(sa.bindparam("row_limit", type_=sa.BigInteger())).subquery("matching")
+        found: sa.Select[Any] = (
+            sa.select(sa.literal_column("1")).select_from(target.relation).where(*clauses(target, conditions.shape))
+        )
+        some = found.limit(sa.bindparam("row_limit", type_=sa.BigInteger())).subquery("matching")
         return sa.select(*target.dialect.row((), [sa.func.count()])).select_from(some), (), 1
 
     limit = max(choice.max_affected, COUNTED_ROWS) + 1
@@ -229,14 +231,14 @@ def generic_schema(limits: ToolLimits, action: Action, more: Mapping[str, JsonSc
 def _schema(
     limits: ToolLimits, action: Action, where: JsonSchema | None, more: Mapping[str, JsonSchema], returned: str
 ) -> JsonSchema:
-    rows: dict[str, JsonSchema] = (
+    told: dict[str, JsonSchema] = (
         {} if where is None else {"where": where, "filters": filter_array(OPERATORS, "Joined by AND.")}
     )
     most = limits.max_affected_rows
     return {
         "type": "object",
         "properties": {
-            **rows,
+            **told,
             **more,
             "all_rows": {
                 "type": "boolean",

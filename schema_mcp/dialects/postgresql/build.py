@@ -132,9 +132,7 @@ def build(name: TableName, rows: RelationRows, types: Types) -> Table:
         checks=tuple(sorted(checks, key=lambda check: check.name or "")),
         indexes=tuple(_index(row, numbered, texts) for row in sorted(rows.indexes, key=_by_name)),
         comment=relation["comment"],
-        privileges=frozenset[Privilege]().union(
-            _of_relation(relation, takes), *(column.privileges for column in columns)
-        ),
+        privileges=frozenset[Privilege]().union(_of_relation(rows, takes), *(column.privileges for column in columns)),
         row_identity=_row_identity(kind, relation),
         has_children=kind is TableKind.TABLE and relation["has_children"],
         row_security=relation["row_security"],
@@ -183,9 +181,9 @@ def _column(
     )
 
 
-def _of_relation(relation: Row, takes: frozenset[Privilege]) -> frozenset[Privilege]:
+def _of_relation(rows: RelationRows, takes: frozenset[Privilege]) -> frozenset[Privilege]:
     """What no single column can be granted for. A relation without columns is of no use."""
-    may_delete = relation["base_delete"] and relation["may_delete"]
+    may_delete = rows.columns and rows.relation["base_delete"] and rows.relation["may_delete"]
     return takes & {Privilege.DELETE} if may_delete else frozenset()
 
 
