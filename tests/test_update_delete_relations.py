@@ -219,6 +219,6 @@ async def test_in_mode_read_the_database_itself_refuses(shared_postgresql: Place
             for statement in ("INSERT INTO read_marks VALUES (1)", "DELETE FROM read_marks", "BEGIN IMMEDIATE"):
                 with pytest.raises(Exception, match="readonly") as refused:
                     await connection.execute(statement)
-                error = database.dialect.translate(refused.value, None)
-                assert error is not None
-                assert error.code == "read_only"
+                told = database.dialect.translate(refused.value, None)
+                assert told is not None
+                assert told.code == "read_only"
