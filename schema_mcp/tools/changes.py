@@ -189,23 +189,27 @@ def explained(view: CatalogView, target: Target, action: Action, refused: Statem
             else key.target == target.table.name
         )
     ]
-    if not isinstance(refused, StillReferenced) and (action is not Action.DELETE or not found):
-        if found:
-            refused.hint += f" Referring to it: {_listed(view, found)}."
+    message = f"rows of table '{target.display}' cannot be {_DONE[action]} while others refer to them"
+    if not isinstance(refused, StillReferenced):
+        if found and refused.sqlstate is None:  # SQLite does not tell which it was
+            refused.hint = f"{refused.hint} Tables that refer to '{target.display}': {_listed(found)}."
+            if action is Action.DELETE:
+                refused.message = message
+                refused.hint = f"Tables that refer to it: {_listed(found)}. Delete their rows first, or leave these be."
         return refused
-    referring = _listed(view, found) if found else "a table that is not served"
+    referring = _listed(found) if found else "a table that is not served"
     return StatementRefused(
         ErrorCode.FOREIGN_KEY_VIOLATION,
-        f"rows of table '{target.display}' cannot be {_DONE[action]} while others refer to them: {referring}",
+        f"{message}: {referring}",
         f"{'Delete' if action is Action.DELETE else 'Change'} the rows that refer to them first, or leave these be."
         if found
         else "Whoever runs this server can tell more.",
         sqlstate=refused.sqlstate,
-        details={"tables": sorted({other.display for other, _ in found})} if found else None,
+        details={"table": found[0][0].display, "constraint": found[0][1].name} if found else None,
     )
 
 
-def _listed(view: CatalogView, referring: Sequence[tuple[Target, ForeignKey]]) -> str:
+def _listed(referring: Sequence[tuple[Target, ForeignKey]]) -> str:
     texts = []
     for other, key in referring[:_MAX_REFERRING]:
         columns = ", ".join(other.keys[name] for name in key.columns)
