@@ -31,6 +31,10 @@ POSTGRESQL = """
     CREATE TABLE child () INHERITS (parent);
     CREATE TABLE kept (id integer PRIMARY KEY, a text);
     CREATE RULE kept AS ON DELETE TO kept DO INSTEAD NOTHING;
+    CREATE TABLE owners (id integer PRIMARY KEY);
+    CREATE TABLE owned (id integer, owner integer REFERENCES owners (id)) PARTITION BY RANGE (id);
+    CREATE TABLE owned_1 PARTITION OF owned FOR VALUES FROM (1) TO (10);
+    CREATE VIEW owned_view AS SELECT id, owner FROM owned_1;
 """
 SQLITE = """
     CREATE TABLE w_base (id integer PRIMARY KEY, a text);
@@ -62,8 +66,26 @@ async def test_each_relation_takes_what_postgresql_takes_of_it(written: Place) -
         assert tools == [
             f"{kind}_written__{name}"
             for kind, names in (
-                ("delete", ["base", "caught", "child", "kept", "parent", "parted", "simple"]),
-                ("update", ["base", "caught", "child", "kept", "parent", "parted", "ruled", "simple"]),
+                (
+                    "delete",
+                    ["base", "caught", "child", "kept", "owned", "owned_view", "owners", "parent", "parted", "simple"],
+                ),
+                (
+                    "update",
+                    [
+                        "base",
+                        "caught",
+                        "child",
+                        "kept",
+                        "owned",
+                        "owned_view",
+                        "owners",
+                        "parent",
+                        "parted",
+                        "ruled",
+                        "simple",
+                    ],
+                ),
             )
             for name in names
         ]
@@ -117,6 +139,20 @@ async def test_rows_of_partitions_and_children_are_among_them(written: Place) ->
         assert (await peer.call("delete_written__parent", {"where": {"id": 1}}))["deleted"] == 3
         assert (await peer.call("delete_written__kept", {"where": {"id": 1}}))["deleted"] == 0
         assert (await peer.call("update_written__kept", {"where": {"id": 1}, "set": {"a": "y"}}))["updated"] == 1
+
+
+async def test_keys_of_partitions_and_beneath_views_are_told_from_both_sides(written: Place) -> None:
+    written.execute("TRUNCATE written.owned, written.owners; INSERT INTO written.owners VALUES (1)")
+    written.execute("INSERT INTO written.owned VALUES (1, 1)")
+    async with serving(written) as program:
+        for tool in ("update_written__owned", "update_written__owned_view"):
+            error = await program.peer.error(tool, {"where": {"id": 1}, "set": {"owner": 7}})
+            assert error["code"] == "foreign_key_violation"
+            assert "violates foreign key constraint" in error["message"]
+        error = await program.peer.error("delete_written__owners", {"where": {"id": 1}})
+        assert error["message"] == (
+            "rows of table 'written.owners' cannot be deleted while others refer to them: written.owned (owner)"
+        )
 
 
 async def test_what_may_be_changed_and_not_read_is_changed(written: Place) -> None:

@@ -179,34 +179,34 @@ def explained(view: CatalogView, target: Target, action: Action, refused: Statem
         refused.hint = "Give other values, or change fewer rows."
     if refused.code is not ErrorCode.FOREIGN_KEY_VIOLATION:
         return refused
-    found = [
-        (other, key)
-        for other in view.targets.values()
-        for key in other.table.foreign_keys
-        if (
-            refused.by == (other.table.name.schema, other.table.name.name, key.name)
-            if isinstance(refused, StillReferenced)
-            else key.target == target.table.name
-        )
-    ]
+    referring = [(other, key) for other in view.targets.values() for key in other.table.foreign_keys]
     message = f"rows of table '{target.display}' cannot be {_DONE[action]} while others refer to them"
     if not isinstance(refused, StillReferenced):
+        found = [pair for pair in referring if pair[1].target == target.table.name]
         if found and refused.sqlstate is None:  # SQLite does not tell which it was
             refused.hint = f"{refused.hint} Tables that refer to '{target.display}': {_listed(found)}."
             if action is Action.DELETE:
                 refused.message = message
                 refused.hint = f"Tables that refer to it: {_listed(found)}. Delete their rows first, or leave these be."
         return refused
-    referring = _listed(found) if found else "a table that is not served"
+    found = [pair for pair in referring if _is_in_the_way(pair, target, refused.by)]
+    named = _listed(found) if found else "a table that is not served"
     return StatementRefused(
         ErrorCode.FOREIGN_KEY_VIOLATION,
-        f"{message}: {referring}",
+        f"{message}: {named}",
         f"{'Delete' if action is Action.DELETE else 'Change'} the rows that refer to them first, or leave these be."
         if found
         else "Whoever runs this server can tell more.",
         sqlstate=refused.sqlstate,
         details={"table": found[0][0].display, "constraint": found[0][1].name} if found else None,
     )
+
+
+def _is_in_the_way(pair: tuple[Target, ForeignKey], target: Target, by: tuple[str, str, str]) -> bool:
+    """`by` may name a partition, whose keys have the names of the whole table's."""
+    other, key = pair
+    own = key.name == by[2] and (key.target == target.table.name)
+    return own or (other.table.name.schema, other.table.name.name, key.name) == by
 
 
 def _listed(referring: Sequence[tuple[Target, ForeignKey]]) -> str:

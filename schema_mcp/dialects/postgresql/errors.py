@@ -235,7 +235,8 @@ def _violation(error: asyncpg.PostgresError, state: str, table: Table | None) ->
     where = str(error.table_name or (table.name.name if table else "?"))
     name, column = error.constraint_name, error.column_name
     place = (str(error.schema_name), where, str(name))
-    if state == "23503" and table is not None and place[:2] != (table.name.schema, table.name.name):
+    other = table is not None and place[:2] != (table.name.schema, table.name.name)
+    if state == "23503" and table is not None and other and _is_referred_to(error, where):
         # Of all names in the message the caller may know no more than the table's own.
         return StillReferenced(
             f"a foreign key of another table would be broken by what is written to table {table.name.name!r}",
@@ -281,6 +282,13 @@ def _violation(error: asyncpg.PostgresError, state: str, table: Table | None) ->
             code, message = ErrorCode.CONSTRAINT_VIOLATION, reason(error)
             hint = "Give values for which the constraint holds."
     return StatementRefused(code, message, hint, sqlstate=state, details=details)
+
+
+def _is_referred_to(error: asyncpg.PostgresError, referring: str) -> bool:
+    """Whether the rows are those that others refer to, and not those that refer, though in a table of another name: a
+    partition, or what is beneath a view. In any language DETAIL ends with the table on the other side."""
+    end = str(error.detail or "").rpartition(")")[2]
+    return re.search(rf"(?<!\w){re.escape(referring)}(?!\w)", end) is not None
 
 
 def _key(error: asyncpg.PostgresError, table: Table | None) -> tuple[tuple[str, ...], str]:
