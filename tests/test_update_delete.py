@@ -1,10 +1,11 @@
 """`update_<table>` and `delete_<table>`: exactly the rows that are meant, or none."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import Place
+from tests.conftest import Place, sqlite_place
 from tests.peers import inside
 
 pytest_plugins = "tests.standing"
@@ -318,3 +319,16 @@ async def test_tools_that_write_say_so_and_are_listed_in_mode_write_alone(pets: 
             described = await program.peer.call("describe_table", {"table": "change_pets"})
             assert not any("updatable" in column for column in described["columns"])
             assert await pets_of(program.peer) == PETS
+
+
+async def test_a_dry_run_goes_on_where_sqlite_cannot_look_through_the_keys(tmp_path: Path) -> None:
+    """A key to a column that tells no rows apart is an error of the schema, which only its own rows meet."""
+    place = sqlite_place(tmp_path / "wrong.sqlite")
+    place.execute("CREATE TABLE parents (a integer)")
+    place.execute("CREATE TABLE children (a integer REFERENCES parents (a) DEFERRABLE INITIALLY DEFERRED)")
+    place.execute("CREATE TABLE others (id integer PRIMARY KEY)")
+    place.execute("INSERT INTO children VALUES (1)")
+    place.execute("INSERT INTO others VALUES (1)")
+    async with inside(place.url, access__mode="write") as program:
+        answer = await program.peer.call("delete_others", {"where": {"id": 1}, "dry_run": True})
+        assert (answer["deleted"], await program.peer.rows("query_others")) == (1, [{"id": 1}])
