@@ -18,9 +18,10 @@ from schema_mcp.errors import CallError, ErrorCode, InvalidArgument, StaleSchema
 from schema_mcp.schema.model import Schema, Table, TableName
 from schema_mcp.security.policy import Policy
 from schema_mcp.state.records import Change
-from schema_mcp.tools.base import SurfaceCost, ToolSpec
+from schema_mcp.tools.base import Action, SurfaceCost, ToolSpec
 from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.kinds.activate_tables import ActivateTablesTool
+from schema_mcp.tools.kinds.delete import DeleteTool
 from schema_mcp.tools.kinds.describe_table import DescribeTableTool
 from schema_mcp.tools.kinds.insert import InsertTool
 from schema_mcp.tools.kinds.list_tables import ListTablesTool
@@ -29,11 +30,12 @@ from schema_mcp.tools.kinds.refresh_schema import RefreshSchemaTool
 from schema_mcp.tools.kinds.run_batch import RunBatchTool
 from schema_mcp.tools.kinds.schema_changes import SchemaChangesTool
 from schema_mcp.tools.kinds.server_status import ServerStatusTool
+from schema_mcp.tools.kinds.update import UpdateTool
 from schema_mcp.tools.naming import display_name, near, slugs
 from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.view import ServerTool, TableTool
 
-TABLE_TOOLS: tuple[TableTool, ...] = (QueryTool(), InsertTool())
+TABLE_TOOLS: tuple[TableTool, ...] = (QueryTool(), InsertTool(), UpdateTool(), DeleteTool())
 #: Listed in sessions alone, and only where the surface has it.
 ACTIVATE: ServerTool = ActivateTablesTool()
 SERVER_TOOLS: tuple[ServerTool, ...] = (
@@ -269,7 +271,12 @@ def _former(previous: Catalog | None, served: Mapping[TableName, Table]) -> Form
     for target in changed:
         columns[target.table.name] = columns.get(target.table.name, frozenset()) | frozenset(target.by_key)
     return Former(
-        tools=previous.former.tools.union(f"{tool.name}_{target.slug}" for target in changed for tool in TABLE_TOOLS),
+        tools=previous.former.tools.union(
+            name
+            for target in changed
+            for tool in TABLE_TOOLS
+            if (name := f"{tool.name}_{target.slug}") in previous.table_tools
+        ),
         tables=previous.former.tables.union(name for target in changed for name in names_of(target)),
         columns=MappingProxyType(columns),
     )
@@ -285,7 +292,9 @@ def _targets(
     targets: dict[TableName, Target] = {}
     several = settings.limits.several
     for schema in schemas.values():
-        tables = {name: served[name] for name in schema.tables if name in served}
+        tables = {
+            name: served[name] for name in schema.tables if name in served and _is_of_use(served[name], settings.policy)
+        }
         names = slugs(tables, schema.default_schema, several=several)
         for name, table in tables.items():
             old = previous.targets.get(name) if previous else None
@@ -302,6 +311,13 @@ def _targets(
                 former_columns=_gone(former, table),
             )
     return targets
+
+
+def _is_of_use(table: Table, policy: Policy) -> bool:
+    """Whether anything may be done with it that the role has the right to: one that may only be deleted from is of none
+    where nothing is deleted."""
+    may_update, may_delete = policy.permits(Action.UPDATE, table), policy.permits(Action.DELETE, table)
+    return table.readable or table.insertable or (may_update and table.updatable) or (may_delete and table.deletable)
 
 
 def _same(old: Table, table: Table) -> bool:

@@ -44,12 +44,15 @@ class SourceSettings(DatabaseSettings):
 class AccessSettings:
     """`[access]`: what may be done."""
 
-    #: "read": sessions are read-only in the database itself; "insert": rows may also be added.
+    #: "read": sessions are read-only in the database itself; "insert": rows may also be added; "write": they may also
+    #: be changed and removed.
     mode: str = "insert"
     #: Less than mode for some tables and columns: "<table>: <mode>" or "<table>(<column>): <mode>", mode none, read,
     #: insert or write; patterns (*, ?, [..]) over table, schema.table or source.schema.table, whatever the case of
     #: letters. The most restrictive of all that match counts. A table or column of mode none is as if it did not exist.
     rules: tuple[str, ...] = ()
+    #: Most rows that one update or delete may touch; where it would touch more, it touches none.
+    max_affected_rows: int = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +201,7 @@ class Settings:
 
 #: Keys that take one of a few words, or a list of them.
 CHOICES: dict[str, tuple[str, ...]] = {
-    "access.mode": ("read", "insert"),
+    "access.mode": ("read", "insert", "write"),
     "watch.reader": ("auto", "information_schema"),
     "watch.listen": ("auto", "off"),
     "tools.surface": ("auto", "tables", "generic", "progressive"),
@@ -209,6 +212,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 #: Lowest and highest value of numeric keys.
 RANGES: dict[str, tuple[float, float]] = {
+    "access.max_affected_rows": (1, 10_000_000),
     "watch.poll_interval_s": (0.05, 86_400),
     "watch.full_refresh_s": (1, 31_536_000),
     "watch.debounce_s": (0, 60),

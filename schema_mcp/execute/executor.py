@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
-from schema_mcp.dialects.base import Connection, DriverValue, Row, Statement
-from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown, StaleSchema
-from schema_mcp.execute.cut import cut
+from schema_mcp.dialects.base import Connection, Statement
+from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown, StaleSchema, StatementRefused
 from schema_mcp.execute.engines import Database
+from schema_mcp.execute.rows import Rows, too_long, too_many, unknown
 from schema_mcp.schema.fingerprint import identity
 from schema_mcp.schema.model import Table
 from schema_mcp.tools.base import Result, StatementPlan
+from schema_mcp.tools.changes import COUNTED_ROWS
 
 #: How long stopping a statement and rolling back may take after a cancel, before the connection is given up.
 STOP_TIMEOUT_S = 1.0
@@ -84,16 +85,18 @@ class Executor:
 
         Raises: StepFailed, with the one that failed, if they are more than one; else as `run`.
         """
-        progress = _Progress()
+        progress = _Progress(steps[0])
         try:
             async with asyncio.timeout(self.limits.call_timeout_s) as limit:
                 return await self._attempts(steps, generation, progress)
+        except StatementRefused as refused:
+            raise _explained(steps[0].plan, refused) from refused
         except TimeoutError:
             if not limit.expired():
                 raise
             if progress.committing:
-                raise _unknown(steps[0].table) from None
-            raise _too_long("call", self.limits.call_timeout_s, retryable=True) from None
+                raise unknown(steps[0].plan, steps[0].table) from None
+            raise too_long("call", self.limits.call_timeout_s, retryable=True) from None
 
     async def _attempts(self, steps: Sequence[Step], generation: int, progress: "_Progress") -> list[list[Done]]:
         for last in (False, True):
@@ -115,7 +118,7 @@ class Executor:
     async def _attempt(self, steps: Sequence[Step], generation: int, progress: "_Progress") -> list[list[Done]]:
         """One try. Every failure before COMMIT is sent leaves nothing written."""
         progress.connected = False
-        progress.table = steps[0].table
+        progress.step = steps[0]
         done: list[list[Done]] = []
         ended: BaseException | None = None
         try:
@@ -126,8 +129,8 @@ class Executor:
             raise
         except BaseException as error:
             if progress.committing:
-                raise _unknown(progress.table) from error
-            translated = self.database.dialect.translate(error, progress.table)
+                raise unknown(progress.step.plan, progress.step.table) from error
+            translated = self.database.dialect.translate(error, progress.step.table)
             if translated is None:
                 raise
             raise translated from error
@@ -154,12 +157,14 @@ class Executor:
                 begun = True
             left_bytes = self.limits.max_bytes
             for step in steps:
-                progress.table = step.table
+                progress.step = step
                 try:
                     done.append(await self._step(connection, step, generation, left_bytes, begun=begun, alone=alone))
                     left_bytes -= sum(len(row) for each in done[-1] for row in each.result.rows)
                 except CallError as error:
-                    raise error if alone or isinstance(error, StepFailed) else StepFailed(step, error) from error
+                    if alone or isinstance(error, StepFailed):
+                        raise
+                    raise StepFailed(step, _explained(step.plan, error)) from error
             if alone and steps[0].plan.dry_run:
                 await connection.execute("ROLLBACK")
                 begun = False
@@ -169,7 +174,7 @@ class Executor:
                 progress.committing = False
         except BaseException as error:
             # An error of ours may have one of the driver's for its cause.
-            refused = None if isinstance(error, CallError) else dialect.translate(error, progress.table)
+            refused = None if isinstance(error, CallError) else dialect.translate(error, progress.step.table)
             if refused is not None and refused.code is not ErrorCode.DATABASE_UNAVAILABLE:
                 progress.committing = False  # the database has answered, and it was not yes
             if progress.committing:
@@ -206,7 +211,7 @@ class Executor:
                 try:
                     done += await self._step(connection, part, generation, left_bytes, begun=True, alone=False)
                 except CallError as failed:
-                    raise StepFailed(part, failed) from failed
+                    raise StepFailed(part, _explained(part.plan, failed)) from failed
         if step.plan.dry_run:
             await connection.execute("ROLLBACK TO SAVEPOINT step")
         if kept:
@@ -218,17 +223,32 @@ class Executor:
     ) -> Result:
         """Runs the plan's statements and checks what may only be known then."""
         plan = step.plan
-        collected = _Rows(plan.limit, self.limits.max_bytes, left_bytes)
+        collected = Rows(plan.limit, self.limits.max_bytes, left_bytes=left_bytes, max_affected=plan.max_affected)
+        if plan.matching is not None:
+            await self._refuse_too_many(connection, plan, step.table)
         for statement in plan.statements:
             await self._run(connection, statement, collected)
         if plan.identity and (begun or collected.full):
             await self._check_identity(connection, plan, step.table)
         if plan.max_affected is not None and collected.seen > plan.max_affected:
-            raise _too_many(plan, step.table, collected.seen)
+            raise too_many(plan, step.table, f"more than {plan.max_affected}")
+        if plan.dry_run:
+            check = Statement(self.database.dialect.check_deferred, ())
+            await self._run(connection, check, Rows(None, self.limits.max_bytes))
         return collected.result(generation, rolled_back=plan.dry_run)
 
-    async def _run(self, connection: Connection, statement: Statement, collected: "_Rows") -> None:
-        max_rows = 0 if collected.limit is None else collected.limit + 1
+    async def _refuse_too_many(self, connection: Connection, plan: StatementPlan, table: Table) -> None:
+        """Before anything is written. Raises: LimitReached (`too_many_rows`)."""
+        assert plan.matching is not None
+        assert plan.max_affected is not None
+        counted = Rows(1, self.limits.max_bytes)
+        await self._run(connection, plan.matching, counted)
+        count = int(str(counted.keys[0]))
+        if count > plan.max_affected:
+            raise too_many(plan, table, str(count) if count <= COUNTED_ROWS else f"more than {count - 1}")
+
+    async def _run(self, connection: Connection, statement: Statement, collected: Rows) -> None:
+        max_rows = 0 if collected.most is None else collected.most + 1
         limit_s = None if self.database.dialect.has_statement_timeout else self.limits.statement_timeout_s
         try:
             async with (
@@ -237,12 +257,12 @@ class Executor:
             ):
                 async for batch in batches:
                     collected.add(batch)
-                    if collected.full and collected.limit is not None:
+                    if collected.enough:
                         return
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise _too_long("statement", limit_s or 0, retryable=False) from None
+            raise too_long("statement", limit_s or 0, retryable=False) from None
 
     async def _check_identity(self, connection: Connection, plan: StatementPlan, table: Table) -> None:
         """After the statements, while their lock on the relation keeps its name and its columns as they are; at once
@@ -287,82 +307,15 @@ class _Replaced(StaleSchema):
 
 @dataclass(slots=True)
 class _Progress:
-    """How far an attempt got. `table`: that of the step it is at. `connected`: it had a connection. `committing`:
-    COMMIT may have reached the database.
+    """How far an attempt got. `step`: the one that it is at. `connected`: it had a connection. `committing`: COMMIT may
+    have reached the database.
     """
 
-    table: Table | None = None
+    step: Step
     connected: bool = False
     committing: bool = False
 
 
-class _Rows:
-    """Rows up to the limit and the byte cap, counting all that were written.
-
-    `left_bytes`: what the steps before have left of the cap; one row is taken whatever they have.
-    """
-
-    def __init__(self, limit: int | None, max_bytes: int, left_bytes: int) -> None:
-        self.limit = limit
-        self.left_bytes = left_bytes
-        self.max_bytes = max_bytes
-        self.rows: list[bytes] = []
-        self.keys: tuple[DriverValue, ...] = ()
-        self.size = 0
-        self.seen = 0
-        self.full = False
-        self.cut: tuple[str, ...] = ()
-
-    def add(self, batch: list[Row]) -> None:
-        self.seen += len(batch)
-        for row in batch:
-            if self.full:
-                return
-            json = row.json
-            if (self.limit is not None and len(self.rows) >= self.limit) or (
-                self.rows and self.size + len(json) > self.left_bytes
-            ):
-                self.full = True
-                return
-            if len(json) > self.max_bytes:
-                json, self.cut = cut(json, self.max_bytes)
-            self.rows.append(json)
-            self.keys = row.keys
-            self.size += len(json) + 1
-
-    def result(self, generation: int, *, rolled_back: bool) -> Result:
-        return Result(
-            rows=tuple(self.rows),
-            truncated=self.full,
-            keys=self.keys,
-            affected=self.seen,
-            generation=generation,
-            cut_columns=self.cut,
-            rolled_back=rolled_back,
-        )
-
-
-def _too_long(what: str, limit_s: float, *, retryable: bool) -> LimitReached:
-    return LimitReached(
-        ErrorCode.TIMEOUT,
-        f"the {what} took longer than {limit_s:g} s and was stopped",
-        "Nothing was written. Narrow the filters, order by an indexed column, or ask for fewer rows.",
-        retryable=retryable,
-    )
-
-
-def _too_many(plan: StatementPlan, table: Table, affected: int) -> LimitReached:
-    return LimitReached(
-        ErrorCode.TOO_MANY_ROWS,
-        f"the conditions match {affected} rows of table '{table.name.name}', and at most {plan.max_affected} may be "
-        "written",
-        "Nothing was written. Narrow the conditions, or raise 'max_affected' if that many are meant.",
-        details={"affected": affected, "max_affected": plan.max_affected},
-    )
-
-
-def _unknown(table: Table) -> OutcomeUnknown:
-    return OutcomeUnknown(
-        f"the connection was lost while the insert into '{table.name.name}' was being committed",
-        "Query the table for the rows before you send them again: they may have been stored.",
-    )
+def _explained(plan: StatementPlan, error: CallError) -> CallError:
+    """The error, with what the tool has to add to the database's refusal."""
+    return plan.explain(error) if plan.explain is not None and isinstance(error, StatementRefused) else error

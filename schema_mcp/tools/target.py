@@ -33,6 +33,7 @@ class ToolLimits:
     max_filters: int = 100
     max_insert_rows: int = 10_000
     max_batch_calls: int = 1_000
+    max_affected_rows: int = 1_000
     sources: tuple[str, ...] = ()
 
     @property
@@ -120,6 +121,11 @@ class Target:
     def insertable(self) -> tuple[Column, ...]:
         """The columns that an insert may name, in order."""
         return tuple(column for column in self.table.columns if column.insertable)
+
+    @property
+    def updatable(self) -> tuple[Column, ...]:
+        """The columns that an update may set, in order."""
+        return tuple(column for column in self.table.columns if column.updatable)
 
     def sql_column(self, name: str) -> sa.ColumnElement[Any]:
         """The column in statements, always qualified by its table."""

@@ -14,7 +14,15 @@ from collections.abc import Iterator, Sequence
 import asyncpg
 
 from schema_mcp.dialects.postgresql.suspects import names_of_lookups, suspects
-from schema_mcp.errors import CallError, ErrorCode, LimitReached, StaleSchema, StatementRefused, Unavailable
+from schema_mcp.errors import (
+    CallError,
+    ErrorCode,
+    LimitReached,
+    StaleSchema,
+    StatementRefused,
+    StillReferenced,
+    Unavailable,
+)
 from schema_mcp.schema.model import Check, ForeignKey, Key, Table
 
 #: Whatever asyncpg raises of its own accord, or lets through from the network.
@@ -250,6 +258,16 @@ def _stale(table: Table | None, state: str | None, message: str = "") -> StaleSc
 def _violation(error: asyncpg.PostgresError, said: str, state: str, table: Table | None) -> StatementRefused:
     where = str(error.table_name or (table.name.name if table else "?"))
     name, column = error.constraint_name, error.column_name
+    place = (str(error.schema_name), where, str(name))
+    other = table is not None and place[:2] != (table.name.schema, table.name.name)
+    if state == "23503" and table is not None and other and _is_referred_to(error, where):
+        # Of all names in the message the caller may know no more than the table's own.
+        return StillReferenced(
+            f"a foreign key of another table would be broken by what is written to table {table.name.name!r}",
+            "Rows that others refer to cannot go before them; describe_table tells which tables refer to it.",
+            by=place,
+            sqlstate=state,
+        )
     if table is not None and (
         (table.masks_columns and _is_raised(error)) or (table.hides_columns and _is_hidden(error, table))
     ):
@@ -290,6 +308,13 @@ def _violation(error: asyncpg.PostgresError, said: str, state: str, table: Table
             code, message = ErrorCode.CONSTRAINT_VIOLATION, said
             hint = "Give values for which the constraint holds."
     return StatementRefused(code, message, hint, sqlstate=state, details=details)
+
+
+def _is_referred_to(error: asyncpg.PostgresError, referring: str) -> bool:
+    """Whether the rows are those that others refer to, and not those that refer, though in a table of another name: a
+    partition, or what is beneath a view. In any language DETAIL ends with the table on the other side."""
+    end = str(error.detail or "").rpartition(")")[2]
+    return re.search(rf"(?<!\w){re.escape(referring)}(?!\w)", end) is not None
 
 
 def _key(error: asyncpg.PostgresError, table: Table | None) -> tuple[tuple[str, ...], str]:

@@ -1,0 +1,92 @@
+"""What statements have given so far, up to the limits of an answer; and the errors of the limits."""
+
+from schema_mcp.dialects.base import DriverValue, Row
+from schema_mcp.errors import ErrorCode, LimitReached, OutcomeUnknown
+from schema_mcp.execute.cut import cut
+from schema_mcp.schema.model import Table
+from schema_mcp.tools.base import Result, StatementPlan
+
+
+class Rows:
+    """Rows up to the limit and the byte cap, counting all that were written.
+
+    `left_bytes`: what the steps before have left of the cap; one row is taken whatever they have. `max_affected`: more
+    rows than this and one are of no interest.
+    """
+
+    def __init__(
+        self, limit: int | None, max_bytes: int, *, left_bytes: int | None = None, max_affected: int | None = None
+    ) -> None:
+        self.limit = limit
+        self.most = limit if max_affected is None else max_affected
+        self.max_bytes = max_bytes
+        self.left_bytes = max_bytes if left_bytes is None else left_bytes
+        self.rows: list[bytes] = []
+        self.keys: tuple[DriverValue, ...] = ()
+        self.size = 0
+        self.seen = 0
+        self.full = False
+        self.cut: tuple[str, ...] = ()
+
+    @property
+    def enough(self) -> bool:
+        """No further row changes what is answered."""
+        return (self.full and self.limit is not None) or (self.most is not None and self.seen > self.most)
+
+    def add(self, batch: list[Row]) -> None:
+        """Takes the rows as far as they fit."""
+        self.seen += len(batch)
+        for row in batch:
+            if self.full:
+                return
+            json = row.json
+            if (self.limit is not None and len(self.rows) >= self.limit) or (
+                self.rows and self.size + len(json) > self.left_bytes
+            ):
+                self.full = True
+                return
+            if len(json) > self.max_bytes:
+                json, self.cut = cut(json, self.max_bytes)
+            self.rows.append(json)
+            self.keys = row.keys
+            self.size += len(json) + 1
+
+    def result(self, generation: int, *, rolled_back: bool) -> Result:
+        """What the plan's answer is made of."""
+        return Result(
+            rows=tuple(self.rows),
+            truncated=self.full,
+            keys=self.keys,
+            affected=self.seen,
+            generation=generation,
+            cut_columns=self.cut,
+            rolled_back=rolled_back,
+        )
+
+
+def too_long(what: str, limit_s: float, *, retryable: bool) -> LimitReached:
+    """The call or the statement was stopped."""
+    return LimitReached(
+        ErrorCode.TIMEOUT,
+        f"the {what} took longer than {limit_s:g} s and was stopped",
+        "Nothing was written. Narrow the filters, order by an indexed column, or ask for fewer rows.",
+        retryable=retryable,
+    )
+
+
+def too_many(plan: StatementPlan, table: Table, matching: str) -> LimitReached:
+    """A write would touch more rows than it may. `matching`: how many, in words."""
+    return LimitReached(
+        ErrorCode.TOO_MANY_ROWS,
+        f"this would {plan.action} {matching} rows of table '{table.name.name}', and at most {plan.max_affected} may",
+        "Nothing was written. Narrow the conditions; if that many are meant, raise 'max_affected' or go on in parts.",
+        details={"max_affected": plan.max_affected},
+    )
+
+
+def unknown(plan: StatementPlan, table: Table) -> OutcomeUnknown:
+    """Whether it was committed cannot be told."""
+    return OutcomeUnknown(
+        f"the connection was lost while the {plan.action} of table '{table.name.name}' was being committed",
+        "Query the table before you call again: it may have been done.",
+    )
