@@ -143,7 +143,7 @@ class Dialect(Protocol):
     #: Statements that open a transaction for reading and for writing.
     begin_read: str
     begin_write: str
-    #: Put before a SELECT it asks for the planner's estimate alone, as PostgreSQL's JSON; empty: there is none.
+    #: Put before a SELECT it asks for the planner's estimate alone, in PostgreSQL's words; empty: there is none.
     explain: str
     #: What may be asked of groups of rows.
     aggregates: Aggregates

@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 import orjson
 
 from schema_mcp.errors import ErrorCode, InvalidArgument
-from schema_mcp.tools.naming import near
 from schema_mcp.tools.target import Target
 from schema_mcp.tools.values import shown
 
@@ -51,18 +50,16 @@ def read_aggregate(target: Target, given: Any, place: str) -> tuple[Aggregate, s
     text = _text(given, place, _FOR_AGGREGATE)
     if found := find_aggregate(target, text, place):
         return found, None
-    expression, name = text, None
     words = text.rsplit(None, 2)
-    if len(words) == 3 and words[1].lower() == "as":
-        expression, _, name = words
-        if found := find_aggregate(target, expression, place):
-            return found, name
+    named = len(words) == 3 and words[1].lower() == "as"
+    expression = words[0] if named else text
+    if named and (found := find_aggregate(target, expression, place)):
+        return found, words[2]
     call = _call(expression)
     if call is None:
-        function = expression.partition("(")[0].strip().lower()
         raise InvalidArgument(
             ErrorCode.INVALID_ARGUMENT,
-            f"'{place}' takes {', '.join(FUNCTIONS)} of a column, got {shown(given)}.{near(function, FUNCTIONS)}",
+            f"'{place}' takes {', '.join(FUNCTIONS)} of a column, got {shown(given)}",
             _FOR_AGGREGATE,
         )
     raise target.unknown(call[1].strip(), target.readable)
@@ -90,8 +87,9 @@ def find_aggregate(target: Target, text: str, place: str) -> Aggregate | None:
     return Aggregate("count_distinct", column) if column else None
 
 
-def read_comparison(given: Any, place: str, find: Callable[[str], T | None]) -> tuple[T, str, str | None]:
+def read_comparison(given: Any, place: str, find: Callable[[str], T | None]) -> tuple[T, str, str | None] | None:
     """What the left side is, which `find` knows, the operator, and the value as text; None with `is_null`, `not_null`.
+    None where it is no comparison with anything known.
 
     Raises: InvalidArgument.
     """
@@ -100,11 +98,7 @@ def read_comparison(given: Any, place: str, find: Callable[[str], T | None]) -> 
         found = find(left)
         if found is not None:
             return found, operator, None if value is None else _value(value, place)
-    raise InvalidArgument(
-        ErrorCode.INVALID_ARGUMENT,
-        f"'{place}' takes a comparison with something of the answer, got {shown(given)}",
-        _FOR_HAVING,
-    )
+    return None
 
 
 def _text(given: Any, place: str, hint: str) -> str:

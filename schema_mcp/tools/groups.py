@@ -61,6 +61,10 @@ class Having:
 
 
 def read_outputs(target: Target, arguments: Mapping[str, Any]) -> tuple[Output, ...]:
+    """The columns of `group_by`, then the aggregates.
+
+    Raises: InvalidArgument, StaleSchema.
+    """
     outputs: list[Output] = []
     for index, name in enumerate(read_list(arguments, "group_by") or ()):
         column = target.column(name, f"group_by[{index}]")
@@ -137,6 +141,7 @@ def _find(target: Target, outputs: Sequence[Output], place: str, text: str) -> i
 
 
 def read_having(target: Target, outputs: Sequence[Output], given: Sequence[Any]) -> Having:
+    """Raises: InvalidArgument."""
     if len(given) > MAX_HAVING:
         raise _argument(f"'having' takes at most {MAX_HAVING} conditions", "Send fewer conditions.")
     shape: list[tuple[int, str]] = []
@@ -145,7 +150,11 @@ def read_having(target: Target, outputs: Sequence[Output], given: Sequence[Any])
         place = f"having[{index}]"
         found = read_comparison(entry, place, partial(_find, target, outputs, place))
         if found is None:
-            raise _unknown(outputs, place, entry)
+            raise _argument(
+                f"'{place}' takes a comparison with something of the answer, got {shown(entry)}",
+                f"Compare {', '.join(output.label for output in outputs)} with a value: "
+                f'"{outputs[-1].label} > 10", "{outputs[-1].label} is not null".',
+            )
         output, operator_, value = outputs[found[0]], found[1], found[2]
         shape.append((found[0], operator_))
         if value is None:
@@ -168,7 +177,10 @@ def compared(type_: SqlType) -> SqlType:
 def read_group_order(
     target: Target, outputs: Sequence[Output], groups: int, given: Sequence[Any]
 ) -> tuple[GroupKey, ...]:
-    """The order asked for, completed by the columns of the groups."""
+    """The order asked for, completed by the columns that `groups` are made by: as many outputs, the first ones.
+
+    Raises: InvalidArgument.
+    """
     keys: list[GroupKey] = []
     for index, entry in enumerate(given):
         place = f"order_by[{index}]"
@@ -192,11 +204,11 @@ def _read_key(target: Target, outputs: Sequence[Output], place: str, entry: str)
     raise _unknown(outputs, place, entry)
 
 
-def _unknown(outputs: Sequence[Output], place: str, given: Any) -> InvalidArgument:
+def _unknown(outputs: Sequence[Output], place: str, given: str) -> InvalidArgument:
     labels = [output.label for output in outputs]
-    suggestion = near(given, labels) if isinstance(given, str) else ""
+    shortest = list(readings(given))[-1][0]
     return _argument(
-        f"'{place}': {shown(given)} is of nothing in the grouped answer.{suggestion}",
+        f"'{place}': {shown(given)} is of nothing in the grouped answer.{near(shortest, labels)}",
         f"The answer has {', '.join(labels)}; what else is to be used has to stand in 'group_by' or 'aggregate'.",
     )
 

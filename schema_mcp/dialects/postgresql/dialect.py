@@ -56,7 +56,7 @@ class PostgresqlDialect:
     tags: tuple[str, ...] = ()
     begin_read = "BEGIN READ ONLY"
     begin_write = "BEGIN"
-    explain = "EXPLAIN (FORMAT JSON) "
+    explain = "EXPLAIN "
     aggregates: Aggregates = PostgresqlAggregates()
     identity = QUERIES["identity"].sql
 

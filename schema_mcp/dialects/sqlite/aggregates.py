@@ -115,6 +115,8 @@ class _DecimalSum:
         self._sum: Decimal | None = None
 
     def step(self, value: Any) -> None:
+        if value is None:
+            return
         if not isinstance(value, int | float):
             _refuse(value)
         self._sum = _EXACT.add(self._sum or Decimal(0), Decimal(repr(value)))

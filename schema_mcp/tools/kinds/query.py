@@ -186,19 +186,19 @@ def _schema(limits: ToolLimits, where: JsonSchema) -> JsonSchema:
     return {
         "type": "object",
         "properties": {
-            "columns": array_of_names("Default all."),
+            "columns": array_of_names(),
             "where": where,
             "filters": filter_array(OPERATORS, "Joined by AND. in, not_in, between take 'values'."),
-            "order_by": array_of_names("name, name desc, name desc nulls last. Default primary key."),
+            "order_by": array_of_names("name desc nulls last. Default primary key."),
             "limit": {
                 "type": "integer",
                 "description": f"1 to {limits.max_rows}, default {min(limits.default_limit, limits.max_rows)}.",
             },
-            "cursor": {"type": "string", "description": "next_cursor of the last page."},
+            "cursor": {"type": "string", "description": "From next_cursor."},
             "count": {"type": "string", "enum": [str(count) for count in Count]},
-            "aggregate": array_of_names("count, sum(x) as name"),
+            "aggregate": array_of_names("count, sum(x) as y; having y > 1"),
             "group_by": array_of_names(),
-            "having": array_of_names("name > 1"),
+            "having": array_of_names(),
         },
         "additionalProperties": False,
     }
