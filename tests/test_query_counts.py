@@ -77,20 +77,17 @@ async def test_every_page_tells_the_total_also_one_that_finds_nothing_more(share
 
 async def test_an_exact_total_is_of_the_same_moment_as_the_rows(shared_postgresql: Place) -> None:
     """10 rows of kind 0 are alive, or 20 rows of kind 1, in turn."""
-    shared_postgresql.execute(
-        "CREATE TABLE moment (id integer PRIMARY KEY, kind integer NOT NULL, alive integer NOT NULL)"
-    )
+    place = shared_postgresql
+    place.execute("CREATE TABLE moment (id integer PRIMARY KEY, kind integer NOT NULL, alive integer NOT NULL)")
     rows = ", ".join(f"({number}, 0, {int(number < 10)})" for number in range(20))
-    shared_postgresql.execute(f"INSERT INTO moment VALUES {rows}")
+    place.execute(f"INSERT INTO moment VALUES {rows}")
 
     def swap() -> None:
         while not done.is_set():
-            shared_postgresql.execute(
-                "UPDATE moment SET kind = 1 - kind, alive = CASE WHEN id < 10 OR kind = 0 THEN 1 ELSE 0 END"
-            )
+            place.execute("UPDATE moment SET kind = 1 - kind, alive = CASE WHEN id < 10 OR kind = 0 THEN 1 ELSE 0 END")
 
     done = threading.Event()
-    async with inside(shared_postgresql.url) as program:
+    async with inside(place.url) as program:
         swapping = asyncio.create_task(asyncio.to_thread(swap))
         try:
             asked = {"limit": 5, "count": "exact", "where": {"alive": 1}}

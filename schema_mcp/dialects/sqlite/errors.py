@@ -48,7 +48,7 @@ def translate(error: BaseException, table: Table | None) -> CallError | None:
         return StatementRefused(
             ErrorCode.INVALID_VALUE,
             "A sum or a mean met a value that is no number; SQLite lets any column hold text.",
-            'Text is greater than any number: leave it out by a filter on the column, "op": "lte", "value": "9e307".',
+            'Text is greater than any number; a filter leaves it out: "op": "lte", "value": "9000000000000000000".',
         )
     if text == "integer overflow":
         return StatementRefused(
