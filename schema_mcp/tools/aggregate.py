@@ -70,7 +70,7 @@ def plan_groups(view: CatalogView, target: Target, arguments: Mapping[str, Any],
     keys = read_group_order(target, outputs, len(groups), read_list(arguments, "order_by") or ())
     paged = bool(groups) and all(key.output < len(groups) for key in keys)
     limit = read_limit(arguments, "limit", target.limits.default_limit, target.limits.max_rows)
-    named = tuple((output.label, output.source) for output in outputs)
+    named = tuple(output.shape for output in outputs)
     made_by = query_digest("groups", named, conditions, having, keys)
     last = _read_cursor(target, read_text(arguments, "cursor"), caller, made_by, len(keys) if paged else 0)
     null_keys = None if last is None else tuple(key is None for key in last)

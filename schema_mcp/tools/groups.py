@@ -32,6 +32,13 @@ class Output:
     type: SqlType
 
     @property
+    def shape(self) -> tuple[str | None, ...]:
+        """What tells it from other outputs of the same table."""
+        if isinstance(self.source, Column):
+            return self.label, self.source.name
+        return self.label, self.source.function, self.source.column
+
+    @property
     def nullable(self) -> bool:
         """Groups may have null there."""
         if isinstance(self.source, Column):
