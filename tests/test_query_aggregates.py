@@ -338,3 +338,52 @@ async def test_the_longest_name_of_a_column_that_exists_is_meant(shared: Place) 
         assert [list(row.values()) for row in rows] == [[4, 6], [3, 5]]
         error = await program.peer.error("query_odd_names", {"group_by": ["count"], "aggregate": ["count"]})
         assert error["message"] == "'aggregate[0]': the answer has a 'count' already"
+
+
+async def test_a_cursor_of_groups_serves_these_groups_alone(sales: Place) -> None:
+    asked: dict[str, Any] = {"group_by": ["what", "region"], "aggregate": ["count"], "limit": 1}
+    async with inside(sales.url) as program:
+        first = await program.peer.call("query_sales", asked)
+        cursor = first["next_cursor"]
+        assert first["truncated"]
+        others: list[dict[str, Any]] = [
+            {"group_by": ["what"]},
+            {"group_by": ["region", "what"]},
+            {"aggregate": ["count as n"]},
+            {"aggregate": ["count", "sum(n)"]},
+            {"having": ["count > 0"]},
+            {"where": {"what": "tea"}},
+            {"order_by": ["what desc"]},
+            {"group_by": None, "aggregate": None},
+            {"group_by": None},
+            {"order_by": ["count"]},
+        ]
+        for other in others:
+            error = await program.peer.error("query_sales", {**asked, **other, "cursor": cursor})
+            assert (error["code"], error["message"]) == (
+                "invalid_cursor",
+                "'cursor' belongs to a query with other filters or another order",
+            ), other
+        rest = await program.peer.rows("query_sales", {**asked, "limit": 99, "cursor": cursor, "count": "none"})
+        assert [*first["rows"], *rest] == await program.peer.rows("query_sales", {**asked, "limit": 99})
+        of_rows = (await program.peer.call("query_sales", {"limit": 1}))["next_cursor"]
+        assert (await program.peer.error("query_sales", {**asked, "cursor": of_rows}))["code"] == "invalid_cursor"
+
+
+async def test_groups_ordered_by_an_aggregate_say_why_they_give_no_cursor(sales: Place) -> None:
+    async with inside(sales.url) as program:
+        asked = {"group_by": ["region"], "aggregate": ["sum(n)"], "order_by": ["sum_n desc nulls last"], "limit": 2}
+        answer = await program.peer.call("query_sales", asked)
+        del answer["schema_version"]
+        assert answer == {
+            "table": "sales",
+            "rows": [
+                {"region": None, "sum_n": "9007199254740992"},
+                {"region": "south", "sum_n": alike(sales.product, ("12", 12))},
+            ],
+            "row_count": 2,
+            "truncated": True,
+            "next_cursor": None,
+            "hint": "More groups match. A cursor comes where 'order_by' names columns of 'group_by' alone; else raise "
+            "'limit', or narrow with 'having' and 'filters'.",
+        }
