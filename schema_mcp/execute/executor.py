@@ -228,6 +228,10 @@ class Executor:
             await self._refuse_too_many(connection, plan, step.table)
         for statement in plan.statements:
             await self._run(connection, statement, collected)
+        if plan.total is not None and collected.lacks_total(plan):
+            counted = Rows(1, self.limits.max_bytes)
+            await self._run(connection, plan.total, counted)
+            collected.total = counted.keys[0]
         if plan.identity and (begun or collected.full):
             await self._check_identity(connection, plan, step.table)
         if plan.max_affected is not None and collected.seen > plan.max_affected:

@@ -27,11 +27,16 @@ class Rows:
         self.seen = 0
         self.full = False
         self.cut: tuple[str, ...] = ()
+        self.total: DriverValue = None
 
     @property
     def enough(self) -> bool:
         """No further row changes what is answered."""
         return (self.full and self.limit is not None) or (self.most is not None and self.seen > self.most)
+
+    def lacks_total(self, plan: StatementPlan) -> bool:
+        """The number of all rows cannot be told from these."""
+        return (self.full or plan.continues) and not (plan.counted and self.rows)
 
     def add(self, batch: list[Row]) -> None:
         """Takes the rows as far as they fit."""
@@ -61,6 +66,7 @@ class Rows:
             generation=generation,
             cut_columns=self.cut,
             rolled_back=rolled_back,
+            total=self.total,
         )
 
 
