@@ -257,6 +257,7 @@ def _build_settings(settings: Settings, policy: Policy, dialect: Dialect, secret
         limits=ToolLimits(
             default_limit=settings.results.default_limit,
             max_rows=settings.results.max_rows,
+            include_rows=settings.results.include_rows,
             max_insert_rows=settings.limits.insert_rows,
         ),
         dialects=MappingProxyType({SOURCE: dialect}),

@@ -28,6 +28,7 @@ class ErrorCode(StrEnum):
     MISSING_ARGUMENT = "missing_argument"
     UNKNOWN_TABLE = "unknown_table"
     UNKNOWN_COLUMN = "unknown_column"
+    UNKNOWN_RELATIONSHIP = "unknown_relationship"
     INVALID_VALUE = "invalid_value"
     MISSING_VALUE = "missing_value"
     INVALID_OPERATOR = "invalid_operator"

@@ -251,6 +251,7 @@ _MAY_BE_STALE = frozenset(
         ErrorCode.STALE_SCHEMA,
         ErrorCode.UNKNOWN_TABLE,
         ErrorCode.UNKNOWN_COLUMN,
+        ErrorCode.UNKNOWN_RELATIONSHIP,
         ErrorCode.INVALID_OPERATOR,
         ErrorCode.INVALID_VALUE,
         ErrorCode.MISSING_VALUE,

@@ -31,6 +31,7 @@ class ToolLimits:
     max_rows: int = 10_000
     max_filters: int = 100
     max_insert_rows: int = 10_000
+    include_rows: int = 20
 
 
 @dataclass(frozen=True, slots=True)

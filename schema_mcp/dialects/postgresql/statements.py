@@ -7,7 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from schema_mcp.dialects.base import Connection, Row, Statement
+from schema_mcp.dialects.base import Connection, Related, Row, Statement
+from schema_mcp.dialects.nested import Nested, most_rows
 from schema_mcp.dialects.postgresql.rows import finished
 from schema_mcp.dialects.postgresql.values import NativeType, parameter, read
 from schema_mcp.schema.model import Column
@@ -15,6 +16,8 @@ from schema_mcp.schema.types import SqlType, TypeKind
 
 #: Rows taken from a cursor at a time; above so many rows a statement runs through a cursor.
 BATCH_ROWS = 500
+#: The same where rows of related tables come with them; far fewer come than may.
+BATCH_NESTED_ROWS = 5_000
 
 
 def condition(
@@ -71,6 +74,10 @@ async def fetch(connection: Connection, statement: Statement, max_rows: int) -> 
         status = await connection.execute(statement.sql, *statement.values)  # "INSERT 0 2"
         yield [Row(b"{}", ())] * int(status.rpartition(" ")[2])
         return
+    if statement.related:
+        async for rows in _fetch_nested(connection, statement, max_rows):
+            yield rows
+        return
     if max_rows <= BATCH_ROWS:
         records = await connection.fetch(statement.sql, *statement.values)
         yield finished(records, statement)
@@ -79,6 +86,19 @@ async def fetch(connection: Connection, statement: Statement, max_rows: int) -> 
         cursor = await connection.cursor(statement.sql, *statement.values)
         while records := await cursor.fetch(BATCH_ROWS):
             yield finished(records, statement)
+
+
+async def _fetch_nested(connection: Connection, statement: Statement, max_rows: int) -> AsyncGenerator[list[Row], None]:
+    parts: list[Statement | Related] = [statement, *statement.related]
+    nested = Nested(statement.related, lambda part, records: finished(records, parts[part]))
+    if most_rows(statement, max_rows) <= BATCH_NESTED_ROWS:
+        yield nested.add(await connection.fetch(statement.sql, *statement.values)) + nested.end()
+        return
+    async with nullcontext() if connection.is_in_transaction() else connection.transaction(readonly=True):
+        cursor = await connection.cursor(statement.sql, *statement.values)
+        while records := await cursor.fetch(BATCH_ROWS):
+            yield nested.add(records)
+        yield nested.end()
 
 
 def _array(type_: SqlType, name: str) -> sa.ColumnElement[Any]:

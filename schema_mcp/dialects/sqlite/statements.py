@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 import anyio
 import sqlalchemy as sa
 
-from schema_mcp.dialects.base import DriverValue, Row, Statement
+from schema_mcp.dialects.base import DriverValue, Related, Row, Statement
+from schema_mcp.dialects.nested import Nested
 from schema_mcp.dialects.sqlite.connection import SqliteConnection
 from schema_mcp.dialects.sqlite.relations import QUERIES
 from schema_mcp.dialects.sqlite.rows import row_writer
@@ -95,6 +96,8 @@ def _batches(connection: SqliteConnection, statement: Statement, max_rows: int) 
     known = _identities(connection) if statement.sql == IDENTITY else None
     if known is not None and statement.values in known:
         return known[statement.values]
+    if statement.related:
+        return (yield from _nested_batches(raw, statement))
     write, finished = row_writer(statement.labels, statement.types)
     cursor = raw.execute(statement.sql, statement.values)
     if not statement.returns_rows:
@@ -107,8 +110,7 @@ def _batches(connection: SqliteConnection, statement: Statement, max_rows: int) 
     try:
         for values in islice(_values(raw, cursor), max_rows or None):
             row = write(values)
-            if statement.keys and any(type(key) is Undecodable for key in row.keys):
-                raise UnboundKey("an order column holds text that is not UTF-8, after which no page can begin")
+            _require_bindable(row, statement)
             rows.append(row)
             raw_rows.append(values)
             size_bytes += len(row.json)
@@ -123,6 +125,39 @@ def _batches(connection: SqliteConnection, statement: Statement, max_rows: int) 
         with suppress(sqlite3.ProgrammingError):  # a connection that was given up has closed it
             cursor.close()
             raw.text_factory = str
+
+
+def _nested_batches(raw: sqlite3.Connection, statement: Statement) -> _Batches:
+    """The same for rows with related rows inside."""
+    parts: list[Statement | Related] = [statement, *statement.related]
+    writers = [row_writer(part.labels, part.types) for part in parts]
+    widths = [len(statement.labels) + statement.keys, *(len(part.labels) for part in statement.related)]
+
+    def convert(part: int, raws: list[tuple[Any, ...]]) -> list[Row]:
+        write, finished = writers[part]
+        raws = [values[: widths[part]] for values in raws]
+        return finished([write(values) for values in raws], raws)
+
+    nested = Nested(statement.related, convert)
+    cursor = raw.execute(statement.sql, statement.values)
+    try:
+        raws = _values(raw, cursor)
+        while batch := list(islice(raws, BATCH_ROWS)):
+            rows = nested.add(batch)
+            for row in rows:
+                _require_bindable(row, statement)
+            yield rows
+        return nested.end()
+    finally:
+        with suppress(sqlite3.ProgrammingError):  # a connection that was given up has closed it
+            cursor.close()
+            raw.text_factory = str
+
+
+def _require_bindable(row: Row, statement: Statement) -> None:
+    """Raises: UnboundKey."""
+    if statement.keys and any(type(key) is Undecodable for key in row.keys):
+        raise UnboundKey("an order column holds text that is not UTF-8, after which no page can begin")
 
 
 def _identities(connection: SqliteConnection) -> dict[tuple[DriverValue, ...], list[Row]]:

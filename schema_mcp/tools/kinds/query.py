@@ -1,6 +1,7 @@
 """`query_<table>`: rows of one relation, filtered, ordered, paged."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,12 +16,14 @@ from schema_mcp.tools.arguments import read_limit, read_list, read_text, refuse_
 from schema_mcp.tools.base import Action, JsonSchema, Result, StatementPlan
 from schema_mcp.tools.cursor import query_digest, seal, unseal
 from schema_mcp.tools.filters import OPERATORS, Conditions, clauses, read_conditions
+from schema_mcp.tools.include import Include, read_include
+from schema_mcp.tools.included import select_with_included
 from schema_mcp.tools.json_schema import array_of_names, filter_array, typed_object
 from schema_mcp.tools.order import Order, after, order_clauses, read_order
 from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.view import CatalogView
 
-_ARGUMENTS = ("columns", "where", "filters", "order_by", "limit", "cursor")
+_ARGUMENTS = ("columns", "where", "filters", "order_by", "limit", "cursor", "include")
 
 _NO_KEY_HINT = (
     "More rows match, but nothing tells the rows of this relation apart, so there is no cursor: "
@@ -55,12 +58,14 @@ class QueryTool:
 
     def input_schema(self, target: Target) -> JsonSchema:
         """Typed by the relation's columns."""
-        return _schema(target.limits, typed_object(target, target.readable, "Equality; null: IS NULL."))
+        where = typed_object(target, target.readable, "Equality; null: IS NULL.")
+        return _schema(target.limits, where, {"type": "array", "items": {"type": "string"}})
 
     def generic_schema(self, limits: ToolLimits) -> JsonSchema:
         """Without the table's own names."""
         where = {"type": "object", "description": "Column names and values; equality, joined by AND; null: IS NULL."}
-        return _schema(limits, where)
+        include = "Relationships of describe_table: orders, orders.lines, orders(id,total) order by id desc limit 5."
+        return _schema(limits, where, array_of_names(include))
 
     def plan(self, view: CatalogView, target: Target, arguments: Mapping[str, Any], caller: Caller) -> StatementPlan:
         """One SELECT that asks for a row more than it answers with.
@@ -72,20 +77,28 @@ class QueryTool:
         conditions = read_conditions(target, arguments)
         order = read_order(target, read_list(arguments, "order_by"))
         limit = read_limit(arguments, "limit", target.limits.default_limit, target.limits.max_rows)
+        entries = read_list(arguments, "include")
+        include = read_include(view, target, entries) if entries else None
         made_by = query_digest(conditions, order)
         keys = _read_cursor(target, read_text(arguments, "cursor"), caller, made_by, order)
         null_keys = None if keys is None else tuple(key is None for key in keys)
-        shape = ("query", tuple(column.name for column in columns), conditions.shape, order, null_keys)
+        shape = (
+            *("query", tuple(column.name for column in columns), conditions.shape, order, null_keys),
+            include and include.shape,
+        )
         compiled = target.compiled(
-            shape, lambda: (_select(target, columns, conditions, order, null_keys), columns, len(order.keys))
+            shape, lambda: (_select(target, columns, conditions, order, null_keys, include), columns, len(order.keys))
         )
         values: dict[str, DriverValue] = conditions.named()
         values["row_limit"] = limit + 1
         values |= {f"k{index}": key for index, key in enumerate(keys or ())}
+        if include is not None:
+            values |= include.named()
+        statement = compiled.statement(values)
         return StatementPlan(
             source=target.table.name.source,
             table=target.table.name,
-            statements=(compiled.statement(values),),
+            statements=(statement if include is None else replace(statement, related=include.related()),),
             writes=False,
             limit=limit,
             answer=partial(_answer, target, caller, made_by, order.total),
@@ -122,10 +135,13 @@ def _select(
     conditions: Conditions,
     order: Order,
     null_keys: tuple[bool, ...] | None,
-) -> sa.Select[Any]:
+    include: Include | None,
+) -> sa.Select[Any] | sa.CompoundSelect[Any]:
     where = clauses(target, conditions.shape)
     if null_keys is not None:
         where.append(after(target, order, null_keys))
+    if include is not None:
+        return select_with_included(target, columns, order, where, include)
     keys = [target.sql_column(key.column) for key in order.keys]
     return (
         sa.select(*target.dialect.row(target.labelled(columns), keys))
@@ -157,7 +173,7 @@ def _answer(target: Target, caller: Caller, made_by: str, total_order: bool, res
     return b"{" + b",".join(members) + b"}"
 
 
-def _schema(limits: ToolLimits, where: JsonSchema) -> JsonSchema:
+def _schema(limits: ToolLimits, where: JsonSchema, include: JsonSchema) -> JsonSchema:
     return {
         "type": "object",
         "properties": {
@@ -170,6 +186,7 @@ def _schema(limits: ToolLimits, where: JsonSchema) -> JsonSchema:
                 "description": f"1 to {limits.max_rows}, default {min(limits.default_limit, limits.max_rows)}.",
             },
             "cursor": {"type": "string", "description": "next_cursor of the last page."},
+            "include": include,
         },
         "additionalProperties": False,
     }
