@@ -150,7 +150,7 @@ def _relationship(view: CatalogView, origin: Target, name: str, place: str) -> R
             f"'{place}': table '{origin.display}' has no relationship '{name[:100]}'.{near(name, known)}",
             f"Relationships of '{origin.display}': {names}."
             if known
-            else f"No foreign key leads from or to '{origin.display}': leave it out.",
+            else f"No foreign key that may be used leads to or from '{origin.display}': leave 'include' out.",
         )
     return found
 

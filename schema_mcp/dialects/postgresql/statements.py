@@ -74,31 +74,23 @@ async def fetch(connection: Connection, statement: Statement, max_rows: int) -> 
         status = await connection.execute(statement.sql, *statement.values)  # "INSERT 0 2"
         yield [Row(b"{}", ())] * int(status.rpartition(" ")[2])
         return
-    if statement.related:
-        async for rows in _fetch_nested(connection, statement, max_rows):
-            yield rows
-        return
-    if max_rows <= BATCH_ROWS:
+    nested = _nested(statement)
+    if most_rows(statement, max_rows) <= (BATCH_ROWS if nested is None else BATCH_NESTED_ROWS):
         records = await connection.fetch(statement.sql, *statement.values)
-        yield finished(records, statement)
+        yield finished(records, statement) if nested is None else [*nested.add(records), *nested.end()]
         return
     async with nullcontext() if connection.is_in_transaction() else connection.transaction(readonly=True):
         cursor = await connection.cursor(statement.sql, *statement.values)
         while records := await cursor.fetch(BATCH_ROWS):
-            yield finished(records, statement)
+            yield finished(records, statement) if nested is None else nested.add(records)
+        if nested is not None:
+            yield nested.end()
 
 
-async def _fetch_nested(connection: Connection, statement: Statement, max_rows: int) -> AsyncGenerator[list[Row], None]:
+def _nested(statement: Statement) -> Nested | None:
+    """What puts the rows together, where there are rows inside of rows."""
     parts: list[Statement | Related] = [statement, *statement.related]
-    nested = Nested(statement.related, lambda part, records: finished(records, parts[part]))
-    if most_rows(statement, max_rows) <= BATCH_NESTED_ROWS:
-        yield nested.add(await connection.fetch(statement.sql, *statement.values)) + nested.end()
-        return
-    async with nullcontext() if connection.is_in_transaction() else connection.transaction(readonly=True):
-        cursor = await connection.cursor(statement.sql, *statement.values)
-        while records := await cursor.fetch(BATCH_ROWS):
-            yield nested.add(records)
-        yield nested.end()
+    return Nested(statement.related, lambda part, records: finished(records, parts[part])) if parts[1:] else None
 
 
 def _array(type_: SqlType, name: str) -> sa.ColumnElement[Any]:
