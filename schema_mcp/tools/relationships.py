@@ -120,12 +120,15 @@ def _parents(target: Target, default_schema: str, readable: Callable[[TableName]
 
 
 def _children(target: Target, default_schema: str, children: Iterable[tuple[Target, ForeignKey]]) -> Iterator[_Way]:
-    """Of a table that refers to itself both ends of a key are the same columns: the rows that refer are children."""
+    """The rows that refer are called children where the table's own key has the same columns, as the key of a table to
+    itself always has.
+    """
+    own = {(key.target, _joined(target, key.columns)) for key in target.table.foreign_keys}
     for child, key in children:
-        name = slug(child.table.name, default_schema)
-        role = "_children" if child is target else ""
+        name, columns = slug(child.table.name, default_schema), _joined(child, key.columns)
+        role = "_children" if (child.table.name, columns) in own else ""
         yield _Way(
-            (name, f"{name}{role}_by_{_joined(child, key.columns)}"),
+            (name, f"{name}{role}_by_{columns}"),
             Relationship(other=child, columns=key.target_columns, other_columns=key.columns, many=True),
         )
 
