@@ -21,11 +21,11 @@ _HEX = '"\\\\x'
 _SPACED_NULL = b":" + JSON_NULL.encode()
 
 
-def finished(records: Sequence[Any], statement: Statement | Related) -> list[Row]:
-    """The rows of the records: the JSON object as text, if the statement has one, and then the keys."""
+def finished(records: Sequence[Any], statement: Statement | Related, start: int = 0) -> list[Row]:
+    """The rows of the records: from `start` on the JSON object as text, if the statement has one, and then the keys."""
     if not statement.labels:
         return [Row(b"{}", tuple(record)) for record in records]
-    texts = [_on_one_line(record[0]) for record in records]
+    texts = [_on_one_line(record[start]) for record in records]
     rows = [text.encode() for text in texts]
     packed = _packed(statement)
     if packed:
@@ -35,7 +35,7 @@ def finished(records: Sequence[Any], statement: Statement | Related) -> list[Row
                 _put_right(text, packed).encode() if _is_doubtful(part.encode(), packed) else row
                 for text, part, row in zip(texts, parts, rows, strict=True)
             ]
-    return [Row(row, tuple(record)[1:]) for row, record in zip(rows, records, strict=True)]
+    return [Row(row, tuple(record[start + 1 :])) for row, record in zip(rows, records, strict=True)]
 
 
 def _on_one_line(text: str) -> str:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from schema_mcp.dialects.base import Connection, Related, Row, Statement
-from schema_mcp.dialects.nested import Nested, most_rows
+from schema_mcp.dialects.nested import NUMBERS, Nested, most_rows
 from schema_mcp.dialects.postgresql.rows import finished
 from schema_mcp.dialects.postgresql.values import NativeType, parameter, read
 from schema_mcp.schema.model import Column
@@ -90,7 +90,9 @@ async def fetch(connection: Connection, statement: Statement, max_rows: int) -> 
 def _nested(statement: Statement) -> Nested | None:
     """What puts the rows together, where there are rows inside of rows."""
     parts: list[Statement | Related] = [statement, *statement.related]
-    return Nested(statement.related, lambda part, records: finished(records, parts[part])) if parts[1:] else None
+    return (
+        Nested(statement.related, lambda part, records: finished(records, parts[part], NUMBERS)) if parts[1:] else None
+    )
 
 
 def _array(type_: SqlType, name: str) -> sa.ColumnElement[Any]:

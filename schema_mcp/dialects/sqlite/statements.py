@@ -10,7 +10,7 @@ import anyio
 import sqlalchemy as sa
 
 from schema_mcp.dialects.base import DriverValue, Related, Row, Statement
-from schema_mcp.dialects.nested import Nested
+from schema_mcp.dialects.nested import NUMBERS, Nested
 from schema_mcp.dialects.sqlite.connection import SqliteConnection
 from schema_mcp.dialects.sqlite.relations import QUERIES
 from schema_mcp.dialects.sqlite.rows import row_writer
@@ -133,10 +133,11 @@ def _nested_batches(raw: sqlite3.Connection, statement: Statement) -> _Batches:
     writers = [row_writer(part.labels, part.types) for part in parts]
     widths = [len(statement.labels) + statement.keys, *(len(part.labels) for part in statement.related)]
 
-    def convert(part: int, raws: list[tuple[Any, ...]]) -> list[Row]:
+    def convert(part: int, raws: Sequence[Sequence[Any]]) -> list[Row]:
         write, finished = writers[part]
-        raws = [values[: widths[part]] for values in raws]
-        return finished([write(values) for values in raws], raws)
+        columns = slice(NUMBERS, NUMBERS + widths[part])
+        given = [tuple(values[columns]) for values in raws]
+        return finished([write(values) for values in given], given)
 
     nested = Nested(statement.related, convert)
     cursor = raw.execute(statement.sql, statement.values)
