@@ -28,7 +28,9 @@ def select_with_included(
     joined = [_joined(include, number) for number in range(len(include.parts) + 1)]
     parts = [_page(target, columns, order, where, joined[0], name)]
     for index, part in enumerate(include.parts):
-        parts.append(_related(part, parts[part.parent], f"i{index}", joined[index + 1], f"{name}{index + 1}"))
+        parent = parts[part.parent]
+        answered = _answered(parent, include.parts[part.parent - 1] if part.parent else None, part.parent - 1)
+        parts.append(_related(part, parent, answered, f"i{index}", joined[index + 1], f"{name}{index + 1}"))
     keys = [parts[0].c[f"o{index}"] for index in range(len(order.keys))]
     rows = [_row(target, target.labelled(columns), parts[0], keys)]
     for part, cte in zip(include.parts, parts[1:], strict=True):
@@ -67,7 +69,21 @@ def _page(
     return sa.select(*page.c, numbered.label("page_row"), _ZERO.label("parent_row"), _ZERO.label("row")).cte(name)
 
 
-def _related(part: Included, parent: sa.CTE, limit_name: str, joined: Sequence[str], name: str) -> sa.CTE:
+def _answered(cte: sa.CTE, part: Included | None, index: int) -> sa.ColumnElement[bool]:
+    """The rows that an answer holds: not the one that only tells that there are more."""
+    if part is None:
+        return cte.c.page_row < sa.bindparam("row_limit", type_=sa.BigInteger())
+    return sa.true() if part.limit is None else cte.c.row <= sa.bindparam(f"i{index}", type_=sa.BigInteger())
+
+
+def _related(
+    part: Included,
+    parent: sa.CTE,
+    answered: sa.ColumnElement[bool],
+    limit_name: str,
+    joined: Sequence[str],
+    name: str,
+) -> sa.CTE:
     """The rows of a relationship that belong to those of its parent, one more of each than its limit."""
     relationship, other = part.relationship, part.relationship.other
     own = [other.sql_column(column) for column in relationship.other_columns]
@@ -83,11 +99,13 @@ def _related(part: Included, parent: sa.CTE, limit_name: str, joined: Sequence[s
     values = [*_values(other, part.columns), *_join_columns(other, joined)]
     numbers = [parent.c.page_row, parent.c.row.label("parent_row")]
     if part.limit is None:
-        return sa.select(*values, *numbers, _ONE.label("row")).select_from(source).cte(name)
+        return sa.select(*values, *numbers, _ONE.label("row")).select_from(source).where(answered).cte(name)
     number = sa.func.row_number().over(
         partition_by=[parent.c.page_row, parent.c.row], order_by=order_clauses(other, part.order) or None
     )
-    rows = sa.select(*values, *numbers, number.label("row")).select_from(source).subquery(f"{name}_rows")
+    rows = (
+        sa.select(*values, *numbers, number.label("row")).select_from(source).where(answered).subquery(f"{name}_rows")
+    )
     limit = sa.bindparam(limit_name, type_=sa.BigInteger())
     return sa.select(*rows.c).where(rows.c.row <= limit + _ONE).cte(name)
 
