@@ -21,9 +21,17 @@ _ONE: sa.ColumnElement[Any] = sa.literal_column("1", sa.Integer())
 
 
 def select_with_included(
-    target: Target, columns: Sequence[Column], order: Order, where: Sequence[sa.ColumnElement[bool]], include: Include
+    target: Target,
+    columns: Sequence[Column],
+    order: Order,
+    where: Sequence[sa.ColumnElement[bool]],
+    include: Include,
+    more_keys: Sequence[sa.ColumnElement[Any]] = (),
 ) -> sa.CompoundSelect[Any]:
-    """The page of `row_limit` rows that `where` leaves, ordered, with what belongs to its rows."""
+    """The page of `row_limit` rows that `where` leaves, ordered, with what belongs to its rows.
+
+    `more_keys`: further keys of each row, after those of the order; of no table in the statement.
+    """
     name = _free_name(target, include)
     joined = [_joined(include, number) for number in range(len(include.parts) + 1)]
     parts = [_page(target, columns, order, where, joined[0], name)]
@@ -32,7 +40,7 @@ def select_with_included(
         answered = _answered(parent, include.parts[part.parent - 1] if part.parent else None, part.parent - 1)
         parts.append(_related(part, parent, answered, f"i{index}", joined[index + 1], f"{name}{index + 1}"))
     keys = [parts[0].c[f"o{index}"] for index in range(len(order.keys))]
-    rows = [_row(target, target.labelled(columns), parts[0], keys)]
+    rows = [_row(target, target.labelled(columns), parts[0], [*keys, *more_keys])]
     for part, cte in zip(include.parts, parts[1:], strict=True):
         other = part.relationship.other
         rows.append(_row(other, other.labelled(part.columns), cte, ()))
