@@ -32,6 +32,7 @@ class ErrorCode(StrEnum):
     AMBIGUOUS_TABLE = "ambiguous_table"
     UNKNOWN_SOURCE = "unknown_source"
     UNKNOWN_COLUMN = "unknown_column"
+    UNKNOWN_RELATIONSHIP = "unknown_relationship"
     INVALID_VALUE = "invalid_value"
     MISSING_VALUE = "missing_value"
     INVALID_OPERATOR = "invalid_operator"

@@ -115,12 +115,18 @@ async def test_a_table_is_described_in_whole(shop: Place) -> None:
             "unique_keys": [["shop", "code"]],
             "references": [{**KEY[shop.product], "columns": ["shop"], "table": "shops", "table_columns": ["id"]}],
             "referenced_by": [],
+            "relationships": [
+                {"name": "shops", "table": "shops", "rows": "one", "columns": ["shop"], "table_columns": ["id"]}
+            ],
             "checks": [{"name": "positive", "expression": CHECK[shop.product]}],
             "indexes": INDEXES[shop.product],
             "row_estimate": None,
         }
         shops = await program.peer.call("describe_table", {"table": "shops"})
         assert shops["referenced_by"] == [{**KEY[shop.product], "table": "goods", "columns": ["shop"], "to": ["id"]}]
+        assert shops["relationships"] == [
+            {"name": "goods", "table": "goods", "rows": "many", "columns": ["id"], "table_columns": ["shop"]}
+        ]
         native = "text" if shop.product == "postgresql" else "TEXT"
         assert shops["columns"][1] == column("the_name_ecdc2e79", native, TEXTUAL, real_name="the name")
         assert (shops["primary_key"], shops["unique_keys"], shops["references"], shops["checks"]) == (

@@ -32,6 +32,7 @@ from schema_mcp.tools.kinds.schema_changes import SchemaChangesTool
 from schema_mcp.tools.kinds.server_status import ServerStatusTool
 from schema_mcp.tools.kinds.update import UpdateTool
 from schema_mcp.tools.naming import display_name, near, slugs
+from schema_mcp.tools.relationships import Referrers, Relationship, referrers, relationships
 from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.view import ServerTool, TableTool
 
@@ -87,10 +88,28 @@ class Catalog:
     unconfirmed: frozenset[str] = frozenset()
     row_estimates: RowEstimates
     _names: TableNames = field(repr=False)
+    #: These two are made when they are first asked for.
+    _referrers: Referrers | None = field(init=False, default=None, repr=False)
+    _relationships: dict[TableName, Mapping[str, Relationship]] = field(init=False, default_factory=dict, repr=False)
 
     def row_estimate(self, target: Target) -> int | None:
         """See `CatalogView.row_estimate`."""
         return self.row_estimates.of(target.table.name)
+
+    def relationships(self, target: Target) -> Mapping[str, Relationship]:
+        """See `CatalogView.relationships`."""
+        found = self._relationships.get(target.table.name)
+        if found is None:
+            if self._referrers is None:
+                object.__setattr__(self, "_referrers", referrers(self.targets.values()))
+            default_schema = self.schemas[target.table.name.source].default_schema
+            found = relationships(target, default_schema, self._referrers or {}, self._queryable)
+            self._relationships[target.table.name] = found
+        return found
+
+    def _queryable(self, name: TableName) -> Target | None:
+        target = self.targets.get(name)
+        return target if target is not None and "query" in self.allowed(target) else None
 
     def allowed(self, target: Target) -> Sequence[str]:
         """The kinds that serve this table."""

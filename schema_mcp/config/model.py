@@ -96,6 +96,8 @@ class ResultsSettings:
     default_limit: int = 100
     #: Most rows that a call may ask for.
     max_rows: int = 10_000
+    #: Rows of a related table in each row, when the call does not say.
+    include_rows: int = 20
     #: Most bytes of rows in an answer; further rows come with the cursor.
     max_bytes: int = 1_000_000
     #: Send answers also as structuredContent, not as text only.
@@ -220,6 +222,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "tools.page_size": (1, 100_000),
     "results.default_limit": (1, 1_000_000),
     "results.max_rows": (1, 1_000_000),
+    "results.include_rows": (1, 1_000_000),
     "results.max_bytes": (1_000, 1_000_000_000),
     "pool.size": (1, 1_000),
     "pool.acquire_timeout_s": (0.01, 3_600),

@@ -87,12 +87,28 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class Related:
+    """Rows of a related table in one statement with those that they belong to; see `nested`.
+
+    `name`: the JSON member that holds them. `parent`: 0, the statement's own rows, or that many-th of its `related`.
+    `limit`: of rows in a list, of which one more comes where there are more; None: there is at most one row, an object.
+    """
+
+    name: str
+    parent: int
+    limit: int | None
+    labels: tuple[str, ...]
+    types: tuple[SqlType, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Statement:
     """SQL text in the driver's own placeholder style and the values in its order.
 
     `labels`: names of the JSON members of a row that comes back, in order. `keys`: how many further columns follow
     that are not part of the row (order keys for the cursor). `returns_rows` False: `fetch` gives as many empty rows as
-    the database says it has written; where it does not say, as the statement has sent.
+    the database says it has written; where it does not say, as the statement has sent. `related`: what each row holds
+    of other tables; the rows come as `nested` takes them.
     """
 
     sql: str
@@ -101,6 +117,7 @@ class Statement:
     types: tuple[SqlType, ...] = ()
     keys: int = 0
     returns_rows: bool = True
+    related: tuple[Related, ...] = ()
 
 
 class Row(NamedTuple):

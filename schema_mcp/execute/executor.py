@@ -193,12 +193,12 @@ class Executor:
     ) -> list[Done]:
         """What the step gave. Raises: CallError where the database has refused; else what the driver raises."""
         if alone:
-            return [Done(step, await self._perform(connection, step, generation, left_bytes, begun=begun))]
+            return [Done(step, await self._perform(connection, step, generation, left_bytes, begun=begun, alone=True))]
         kept = step.plan.dry_run or step.instead is not None
         if kept:
             await connection.execute("SAVEPOINT step")
         try:
-            done = [Done(step, await self._perform(connection, step, generation, left_bytes, begun=begun))]
+            done = [Done(step, await self._perform(connection, step, generation, left_bytes, begun=begun, alone=False))]
         except Exception as error:
             refused = error if isinstance(error, CallError) else self.database.dialect.translate(error, step.table)
             if refused is None or refused.code is ErrorCode.DATABASE_UNAVAILABLE:
@@ -219,7 +219,7 @@ class Executor:
         return done
 
     async def _perform(
-        self, connection: Connection, step: Step, generation: int, left_bytes: int, *, begun: bool
+        self, connection: Connection, step: Step, generation: int, left_bytes: int, *, begun: bool, alone: bool
     ) -> Result:
         """Runs the plan's statements and checks what may only be known then."""
         plan = step.plan
@@ -236,7 +236,7 @@ class Executor:
             await self._check_identity(connection, plan, step.table)
         if plan.max_affected is not None and collected.seen > plan.max_affected:
             raise too_many(plan, step.table, f"more than {plan.max_affected}")
-        if plan.dry_run:
+        if plan.dry_run and alone:
             check = Statement(self.database.dialect.check_deferred, ())
             await self._run(connection, check, Rows(None, self.limits.max_bytes))
         return collected.result(generation, rolled_back=plan.dry_run)

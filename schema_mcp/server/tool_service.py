@@ -305,6 +305,7 @@ _MAY_BE_STALE = frozenset(
         ErrorCode.UNKNOWN_TABLE,
         ErrorCode.AMBIGUOUS_TABLE,
         ErrorCode.UNKNOWN_COLUMN,
+        ErrorCode.UNKNOWN_RELATIONSHIP,
         ErrorCode.INVALID_OPERATOR,
         ErrorCode.INVALID_VALUE,
         ErrorCode.MISSING_VALUE,

@@ -66,14 +66,15 @@ def read_order(target: Target, given: Sequence[Any] | None) -> Order:
 
 def order_clauses(target: Target, order: Order) -> list[sa.ColumnElement[Any]]:
     """The ORDER BY expressions, columns always qualified."""
-    made: list[sa.ColumnElement[Any]] = []
-    for key in order.keys:
-        column = target.sql_column(key.column)
-        ordered = column.desc() if key.descending else column.asc()
-        if key.nulls_first is not None:
-            ordered = ordered.nulls_first() if key.nulls_first else ordered.nulls_last()
-        made.append(ordered)
-    return made
+    return [ordered(target.sql_column(key.column), key) for key in order.keys]
+
+
+def ordered(column: sa.ColumnElement[Any], key: OrderKey) -> sa.ColumnElement[Any]:
+    """The column in the key's direction, its nulls at their end."""
+    directed = column.desc() if key.descending else column.asc()
+    if key.nulls_first is None:
+        return directed
+    return directed.nulls_first() if key.nulls_first else directed.nulls_last()
 
 
 def after(target: Target, order: Order, null_keys: Sequence[bool]) -> sa.ColumnElement[bool]:

@@ -30,6 +30,7 @@ class ToolLimits:
 
     default_limit: int = 100
     max_rows: int = 10_000
+    include_rows: int = 20
     max_filters: int = 100
     max_insert_rows: int = 10_000
     max_batch_calls: int = 1_000

@@ -10,6 +10,7 @@ from schema_mcp.schema.model import Schema, TableName
 from schema_mcp.state.records import Change
 from schema_mcp.tools.base import Action, JsonSchema, Plan, StatementPlan
 from schema_mcp.tools.cursor import CursorSecret
+from schema_mcp.tools.relationships import Relationship
 from schema_mcp.tools.target import Target, ToolLimits
 
 
@@ -66,6 +67,10 @@ class CatalogView(Protocol):
 
     def row_estimate(self, target: Target) -> int | None:
         """Rows of this table, roughly, as the database last counted them; None where it never did."""
+        ...
+
+    def relationships(self, target: Target) -> Mapping[str, Relationship]:
+        """The related tables whose rows may be queried, by the name that `include` takes."""
         ...
 
     def allowed(self, target: Target) -> Sequence[str]:

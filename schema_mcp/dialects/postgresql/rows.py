@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from schema_mcp.dialects.base import Row, Statement
+from schema_mcp.dialects.base import Related, Row, Statement
 from schema_mcp.dialects.documents import AS_TEXT, as_text, doubtful, elements, is_plain, joined, kept, spaced_members
 from schema_mcp.schema.types import SqlType, TypeKind
 
@@ -21,11 +21,11 @@ _HEX = '"\\\\x'
 _SPACED_NULL = b":" + JSON_NULL.encode()
 
 
-def finished(records: Sequence[Any], statement: Statement) -> list[Row]:
-    """The rows of the records: the JSON object as text, if the statement has one, and then the keys."""
+def finished(records: Sequence[Any], statement: Statement | Related, start: int = 0) -> list[Row]:
+    """The rows of the records: from `start` on the JSON object as text, if the statement has one, and then the keys."""
     if not statement.labels:
         return [Row(b"{}", tuple(record)) for record in records]
-    texts = [_on_one_line(record[0]) for record in records]
+    texts = [_on_one_line(record[start]) for record in records]
     rows = [text.encode() for text in texts]
     packed = _packed(statement)
     if packed:
@@ -35,7 +35,7 @@ def finished(records: Sequence[Any], statement: Statement) -> list[Row]:
                 _put_right(text, packed).encode() if _is_doubtful(part.encode(), packed) else row
                 for text, part, row in zip(texts, parts, rows, strict=True)
             ]
-    return [Row(row, tuple(record)[1:]) for row, record in zip(rows, records, strict=True)]
+    return [Row(row, tuple(record[start + 1 :])) for row, record in zip(rows, records, strict=True)]
 
 
 def _on_one_line(text: str) -> str:
@@ -43,7 +43,7 @@ def _on_one_line(text: str) -> str:
     return text.replace("\r", " ").replace("\n", " ") if "\n" in text or "\r" in text else text
 
 
-def _packed(statement: Statement) -> Mapping[str, SqlType]:
+def _packed(statement: Statement | Related) -> Mapping[str, SqlType]:
     """The members of a row that may have to be put right, with their types."""
     return {
         label: type_
@@ -52,7 +52,7 @@ def _packed(statement: Statement) -> Mapping[str, SqlType]:
     }
 
 
-def _parts(texts: Sequence[str], statement: Statement, packed: Mapping[str, SqlType]) -> list[str]:
+def _parts(texts: Sequence[str], statement: Statement | Related, packed: Mapping[str, SqlType]) -> list[str]:
     """Of each row the members from the first to the last that may have to be put right, as an object.
 
     Digits of other columns would make every row doubtful. Quotation marks within a value are escaped, so that none

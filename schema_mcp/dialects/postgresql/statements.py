@@ -7,7 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from schema_mcp.dialects.base import Connection, Row, Statement
+from schema_mcp.dialects.base import Connection, Related, Row, Statement
+from schema_mcp.dialects.nested import NUMBERS, Nested, most_rows
 from schema_mcp.dialects.postgresql.rows import finished
 from schema_mcp.dialects.postgresql.values import NativeType, parameter, read
 from schema_mcp.schema.model import Column
@@ -15,6 +16,8 @@ from schema_mcp.schema.types import SqlType, TypeKind
 
 #: Rows taken from a cursor at a time; above so many rows a statement runs through a cursor.
 BATCH_ROWS = 500
+#: The same where rows of related tables come with them; far fewer come than may.
+BATCH_NESTED_ROWS = 5_000
 
 
 def condition(
@@ -73,14 +76,25 @@ async def fetch(connection: Connection, statement: Statement, max_rows: int) -> 
         for done in range(0, count, BATCH_ROWS):
             yield [Row(b"{}", ())] * min(BATCH_ROWS, count - done)
         return
-    if max_rows <= BATCH_ROWS:
+    nested = _nested(statement)
+    if most_rows(statement, max_rows) <= (BATCH_ROWS if nested is None else BATCH_NESTED_ROWS):
         records = await connection.fetch(statement.sql, *statement.values)
-        yield finished(records, statement)
+        yield finished(records, statement) if nested is None else [*nested.add(records), *nested.end()]
         return
     async with nullcontext() if connection.is_in_transaction() else connection.transaction(readonly=True):
         cursor = await connection.cursor(statement.sql, *statement.values)
         while records := await cursor.fetch(BATCH_ROWS):
-            yield finished(records, statement)
+            yield finished(records, statement) if nested is None else nested.add(records)
+        if nested is not None:
+            yield nested.end()
+
+
+def _nested(statement: Statement) -> Nested | None:
+    """What puts the rows together, where there are rows inside of rows."""
+    parts: list[Statement | Related] = [statement, *statement.related]
+    return (
+        Nested(statement.related, lambda part, records: finished(records, parts[part], NUMBERS)) if parts[1:] else None
+    )
 
 
 def _array(type_: SqlType, name: str) -> sa.ColumnElement[Any]:

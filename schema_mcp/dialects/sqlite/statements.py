@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 import anyio
 import sqlalchemy as sa
 
-from schema_mcp.dialects.base import DriverValue, Row, Statement
+from schema_mcp.dialects.base import DriverValue, Related, Row, Statement
+from schema_mcp.dialects.nested import NUMBERS, Nested
 from schema_mcp.dialects.sqlite.connection import SqliteConnection
 from schema_mcp.dialects.sqlite.relations import QUERIES
 from schema_mcp.dialects.sqlite.rows import row_writer
@@ -99,6 +100,8 @@ def _batches(connection: SqliteConnection, statement: Statement, max_rows: int) 
     known = _identities(connection) if statement.sql == IDENTITY else None
     if known is not None and statement.values in known:
         return known[statement.values]
+    if statement.related:
+        return (yield from _nested_batches(raw, statement))
     write, finished = row_writer(statement.labels, statement.types)
     cursor = raw.execute(statement.sql, statement.values)
     if not statement.returns_rows:
@@ -112,8 +115,7 @@ def _batches(connection: SqliteConnection, statement: Statement, max_rows: int) 
     try:
         for values in islice(_values(raw, cursor), max_rows or None):
             row = write(values)
-            if statement.keys and any(type(key) is Undecodable for key in row.keys):
-                raise UnboundKey("an order column holds text that is not UTF-8, after which no page can begin")
+            _require_bindable(row, statement)
             rows.append(row)
             raw_rows.append(values)
             size_bytes += len(row.json)
@@ -152,6 +154,40 @@ def _refuse_deferred(raw: sqlite3.Connection) -> None:
         error = sqlite3.IntegrityError("FOREIGN KEY constraint failed")
         error.sqlite_errorcode = sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
         raise error
+
+
+def _nested_batches(raw: sqlite3.Connection, statement: Statement) -> _Batches:
+    """The same for rows with related rows inside."""
+    parts: list[Statement | Related] = [statement, *statement.related]
+    writers = [row_writer(part.labels, part.types) for part in parts]
+    widths = [len(statement.labels) + statement.keys, *(len(part.labels) for part in statement.related)]
+
+    def convert(part: int, raws: Sequence[Sequence[Any]]) -> list[Row]:
+        write, finished = writers[part]
+        columns = slice(NUMBERS, NUMBERS + widths[part])
+        given = [tuple(values[columns]) for values in raws]
+        return finished([write(values) for values in given], given)
+
+    nested = Nested(statement.related, convert)
+    cursor = raw.execute(statement.sql, statement.values)
+    try:
+        raws = _values(raw, cursor)
+        while batch := list(islice(raws, BATCH_ROWS)):
+            rows = nested.add(batch)
+            for row in rows:
+                _require_bindable(row, statement)
+            yield rows
+        return nested.end()
+    finally:
+        with suppress(sqlite3.ProgrammingError):  # a connection that was given up has closed it
+            cursor.close()
+            raw.text_factory = str
+
+
+def _require_bindable(row: Row, statement: Statement) -> None:
+    """Raises: UnboundKey."""
+    if statement.keys and any(type(key) is Undecodable for key in row.keys):
+        raise UnboundKey("an order column holds text that is not UTF-8, after which no page can begin")
 
 
 def _identities(connection: SqliteConnection) -> dict[tuple[DriverValue, ...], list[Row]]:

@@ -13,6 +13,7 @@ from schema_mcp.tools.arguments import read_boolean, refuse_unknown
 from schema_mcp.tools.base import Action, AnswerPlan, JsonSchema, Result, StatementPlan
 from schema_mcp.tools.filters import operators_of
 from schema_mcp.tools.json_schema import quoted
+from schema_mcp.tools.relationships import Relationship
 from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.view import CatalogView
 
@@ -27,7 +28,8 @@ class DescribeTableTool:
     action = Action.INSPECT
     title = "Describe a table"
     description = (
-        "One table in full: columns with types, keys, references in both directions, checks, indexes, comments."
+        "One table in full: columns with types, keys, references in both directions, relationships to include, checks, "
+        "indexes, comments."
     )
 
     def input_schema(self, limits: ToolLimits) -> JsonSchema:
@@ -97,6 +99,7 @@ def _describe(view: CatalogView, target: Target) -> dict[str, Any]:
         "unique_keys": [_keys(target, key.columns) for key in table.uniques],
         "references": [_reference(view, target, key) for key in table.foreign_keys],
         "referenced_by": _referenced_by(view, target),
+        "relationships": [_relationship(target, one) for one in view.relationships(target).values()],
         "checks": [{"name": check.name, "expression": quoted(check.expression, MAX_TEXT)} for check in table.checks],
         "indexes": [_index(target, index) for index in table.indexes],
         "row_estimate": view.row_estimate(target),
@@ -176,6 +179,25 @@ def _reference(view: CatalogView, target: Target, key: ForeignKey) -> dict[str, 
         "table": other.display if other else target.shown(key.target),
         "table_columns": _keys(other, key.target_columns) if other else list(key.target_columns),
     }
+
+
+def _relationship(target: Target, relationship: Relationship) -> dict[str, Any]:
+    """As `include` takes it: to which table, by which columns equal to which, whether one row or many."""
+    other, junction = relationship.other, relationship.through
+    described: dict[str, Any] = {
+        "name": relationship.name,
+        "table": other.display,
+        "rows": "many" if relationship.many else "one",
+        "columns": _keys(target, relationship.columns),
+        "table_columns": _keys(other, relationship.other_columns),
+    }
+    if junction is not None:
+        described["through"] = {
+            "table": junction.target.display,
+            "columns": _keys(junction.target, junction.near),
+            "table_columns": _keys(junction.target, junction.far),
+        }
+    return described
 
 
 def _referenced_by(view: CatalogView, target: Target) -> list[dict[str, Any]]:

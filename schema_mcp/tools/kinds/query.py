@@ -1,6 +1,7 @@
 """`query_<table>`: rows of one relation, filtered, ordered, paged."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,13 +18,15 @@ from schema_mcp.tools.base import Action, JsonSchema, Result, StatementPlan
 from schema_mcp.tools.count import Count, Counting, counting, read_count
 from schema_mcp.tools.cursor import query_digest, seal, unseal
 from schema_mcp.tools.filters import OPERATORS, Conditions, clauses, read_conditions
+from schema_mcp.tools.include import Include, read_include
+from schema_mcp.tools.included import select_with_included
 from schema_mcp.tools.json_schema import array_of_names, filter_array, typed_object
 from schema_mcp.tools.order import Order, after, order_clauses, read_order
 from schema_mcp.tools.page import page
 from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.view import CatalogView
 
-_ARGUMENTS = ("columns", "where", "filters", "order_by", "limit", "cursor", "count", *GROUPING)
+_ARGUMENTS = ("columns", "where", "filters", "order_by", "limit", "cursor", "count", "include", *GROUPING)
 
 _NO_KEY_HINT = (
     "More rows match, but nothing tells the rows of this relation apart, so there is no cursor: "
@@ -60,12 +63,14 @@ class QueryTool:
 
     def input_schema(self, target: Target) -> JsonSchema:
         """Typed by the relation's columns."""
-        return _schema(target.limits, typed_object(target, target.unmasked, "Equality; null: IS NULL."))
+        where = typed_object(target, target.unmasked, "Equality; null: IS NULL.")
+        return _schema(target.limits, where, {"type": "array", "items": {"type": "string"}})
 
     def generic_schema(self, limits: ToolLimits) -> JsonSchema:
         """Without the table's own names."""
         where = {"type": "object", "description": "Column names and values; equality, joined by AND; null: IS NULL."}
-        return _schema(limits, where)
+        include = "Relationships of describe_table: orders, orders.lines, orders(id,total) order by id desc limit 5."
+        return _schema(limits, where, array_of_names(include))
 
     def plan(self, view: CatalogView, target: Target, arguments: Mapping[str, Any], caller: Caller) -> StatementPlan:
         """One SELECT that asks for a row, or a group, more than it answers with.
@@ -79,6 +84,8 @@ class QueryTool:
         conditions = read_conditions(target, arguments)
         order = read_order(target, read_list(arguments, "order_by"))
         limit = read_limit(arguments, "limit", target.limits.default_limit, target.limits.max_rows)
+        entries = read_list(arguments, "include")
+        include = read_include(view, target, entries) if entries else None
         made_by = query_digest(conditions, order)
         keys = _read_cursor(target, read_text(arguments, "cursor"), caller, made_by, order)
         null_keys = None if keys is None else tuple(key is None for key in keys)
@@ -94,21 +101,24 @@ class QueryTool:
             continues=keys is not None,
         )
         names = tuple(column.name for column in columns)
-        shape = ("query", names, conditions.shape, order, null_keys, total.counted)
+        shape = ("query", names, conditions.shape, order, null_keys, total.counted, include and include.shape)
         compiled = target.compiled(
             shape,
             lambda: (
-                _select(target, columns, conditions, order, null_keys, counted=total.counted),
+                _select(target, columns, conditions, order, null_keys, include, counted=total.counted),
                 columns,
                 len(order.keys) + total.counted,
             ),
         )
         values["row_limit"] = limit + 1
         values |= {f"k{index}": key for index, key in enumerate(keys or ())}
+        if include is not None:
+            values |= include.named()
+        statement = compiled.statement(values)
         return StatementPlan(
             source=target.table.name.source,
             table=target.table.name,
-            statements=(compiled.statement(values),),
+            statements=(statement if include is None else replace(statement, related=include.related()),),
             writes=False,
             limit=limit,
             answer=partial(_answer, target, caller, made_by, order, total, keys is not None),
@@ -155,12 +165,17 @@ def _select(
     conditions: Conditions,
     order: Order,
     null_keys: tuple[bool, ...] | None,
+    include: Include | None,
     *,
     counted: bool,
-) -> sa.Select[Any]:
-    keys = [target.sql_column(key.column) for key in order.keys]
-    if counted:
-        keys.append(_number(target, conditions))
+) -> sa.Select[Any] | sa.CompoundSelect[Any]:
+    more_keys = [_number(target, conditions)] if counted else []
+    if include is not None:
+        where = clauses(target, conditions.shape)
+        if null_keys is not None:
+            where.append(after(target, order, null_keys))
+        return select_with_included(target, columns, order, where, include, more_keys)
+    keys = [*(target.sql_column(key.column) for key in order.keys), *more_keys]
     select = _matching(target, conditions, *target.dialect.row(target.labelled(columns), keys))
     if null_keys is not None:
         select = select.where(after(target, order, null_keys))
@@ -184,7 +199,7 @@ def _answer(
     return page(target, result, total.total(result, continues=continues), cursor=cursor, hint=hint)
 
 
-def _schema(limits: ToolLimits, where: JsonSchema) -> JsonSchema:
+def _schema(limits: ToolLimits, where: JsonSchema, include: JsonSchema) -> JsonSchema:
     return {
         "type": "object",
         "properties": {
@@ -201,6 +216,8 @@ def _schema(limits: ToolLimits, where: JsonSchema) -> JsonSchema:
             "aggregate": array_of_names("count, sum(x) as y; having y > 1"),
             "group_by": array_of_names(),
             "having": array_of_names(),
+            "cursor": {"type": "string", "description": "next_cursor of the last page."},
+            "include": include,
         },
         "additionalProperties": False,
     }
