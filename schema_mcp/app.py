@@ -257,6 +257,7 @@ def _build_settings(settings: Settings, policy: Policy, dialect: Dialect, secret
         limits=ToolLimits(
             default_limit=settings.results.default_limit,
             max_rows=settings.results.max_rows,
+            max_filters=settings.limits.filters,
             max_insert_rows=settings.limits.insert_rows,
         ),
         dialects=MappingProxyType({SOURCE: dialect}),

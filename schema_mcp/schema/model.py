@@ -161,6 +161,8 @@ class Table:
     #: An insert can answer with the rows that it stored: False where a rule, a trigger of a SQLite view or a virtual
     #: table's module takes them, and the database answers with none or with what was sent.
     returns_rows: bool = True
+    #: Columns that have a full-text index of the table's own: those of an FTS5 table.
+    full_text: tuple[str, ...] = ()
     #: It has columns that the configuration hides: what the database says of it is not passed on unread.
     hides_columns: bool = False
     #: Which relation of the database it is, and with which columns (`fingerprint.identity`); empty where the reader

@@ -11,8 +11,8 @@ from schema_mcp.schema.model import Column, ForeignKey, Generated, Index
 from schema_mcp.tools import samples
 from schema_mcp.tools.arguments import read_boolean, refuse_unknown
 from schema_mcp.tools.base import Action, AnswerPlan, JsonSchema, Result, StatementPlan
-from schema_mcp.tools.filters import operators_of
 from schema_mcp.tools.json_schema import quoted
+from schema_mcp.tools.operators import operators_of
 from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.view import CatalogView
 
@@ -124,7 +124,7 @@ def _column(target: Target, column: Column) -> dict[str, Any]:
     if not column.readable:
         described["readable"] = False
     else:
-        described["operators"] = list(operators_of(column))
+        described["operators"] = list(operators_of(target.table, column))
     if target.table.insertable:
         described["insert"] = "required" if column.required else "optional" if column.insertable else "no"
     return described

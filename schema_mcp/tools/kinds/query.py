@@ -14,8 +14,9 @@ from schema_mcp.schema.model import Column
 from schema_mcp.tools.arguments import read_limit, read_list, read_text, refuse_unknown
 from schema_mcp.tools.base import Action, JsonSchema, Result, StatementPlan
 from schema_mcp.tools.cursor import query_digest, seal, unseal
-from schema_mcp.tools.filters import OPERATORS, Conditions, clauses, read_conditions
+from schema_mcp.tools.filters import Conditions, clauses, read_conditions
 from schema_mcp.tools.json_schema import array_of_names, filter_array, typed_object
+from schema_mcp.tools.operators import OPERATORS, operators_of_table
 from schema_mcp.tools.order import Order, after, order_clauses, read_order
 from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.view import CatalogView
@@ -55,12 +56,13 @@ class QueryTool:
 
     def input_schema(self, target: Target) -> JsonSchema:
         """Typed by the relation's columns."""
-        return _schema(target.limits, typed_object(target, target.readable, "Equality; null: IS NULL."))
+        where = typed_object(target, target.readable, "Equality; null: IS NULL.")
+        return _schema(target.limits, where, operators_of_table(target.table))
 
     def generic_schema(self, limits: ToolLimits) -> JsonSchema:
         """Without the table's own names."""
         where = {"type": "object", "description": "Column names and values; equality, joined by AND; null: IS NULL."}
-        return _schema(limits, where)
+        return _schema(limits, where, OPERATORS)
 
     def plan(self, view: CatalogView, target: Target, arguments: Mapping[str, Any], caller: Caller) -> StatementPlan:
         """One SELECT that asks for a row more than it answers with.
@@ -157,13 +159,13 @@ def _answer(target: Target, caller: Caller, made_by: str, total_order: bool, res
     return b"{" + b",".join(members) + b"}"
 
 
-def _schema(limits: ToolLimits, where: JsonSchema) -> JsonSchema:
+def _schema(limits: ToolLimits, where: JsonSchema, operators: Sequence[str]) -> JsonSchema:
     return {
         "type": "object",
         "properties": {
             "columns": array_of_names("Default all."),
             "where": where,
-            "filters": filter_array(OPERATORS, "Joined by AND. in, not_in, between take 'values'."),
+            "filters": filter_array(operators),
             "order_by": array_of_names("name, name desc, name desc nulls last. Default primary key."),
             "limit": {
                 "type": "integer",
