@@ -113,14 +113,14 @@ class Inside:
 
 
 @asynccontextmanager
-async def inside(url: str, *, era: str = LEGACY, **settings: Any) -> AsyncIterator[Inside]:
+async def inside(url: str, *, era: str = LEGACY, limit_s: float = 60, **settings: Any) -> AsyncIterator[Inside]:
     """The program over a database, and one client. Settings as keywords: `watch__poll_interval_s=0.1`."""
     observed: list[Observation] = []
     flags = {"database.url": url} | {name.replace("__", "."): value for name, value in settings.items()}
     flags.setdefault("watch.poll_interval_s", 0.1)
     flags.setdefault("state.url", "off")
     configured = load(file=None, environment={}, flags=flags)
-    async with asyncio.timeout(60), AsyncExitStack() as stack:
+    async with asyncio.timeout(limit_s), AsyncExitStack() as stack:
         app = await stack.enter_async_context(running(configured, observed.append))
         server = ToolServer(app.service, observe=observed.append)
         telling = asyncio.create_task(server.changes.follow(app.list_changed))

@@ -145,15 +145,8 @@ class _Reader:
         column = self.target.column(given.get("column"), f"{place}.column")
         operator = given.get("op")
         fitting = operators_of(self.target.table, column)
-        if operator not in OPERATORS:
-            suggestion = near(operator, OPERATORS) if isinstance(operator, str) else ""
-            raise InvalidArgument(
-                ErrorCode.INVALID_OPERATOR,
-                f"'{place}.op' takes an operator, got {shown(operator)}.{suggestion}",
-                f"Operators for '{self.target.keys[column.name]}': {', '.join(fitting)}.",
-            )
         if operator not in fitting:
-            raise self._unfit(column, operator)
+            raise self._unfit(column, operator) if operator in OPERATORS else self._unknown(column, operator, place)
         group = None if given.get("or") is None else self._group(given["or"], place)
         value, values = given.get("value"), given.get("values")
         if operator in NULLS:
@@ -224,6 +217,14 @@ class _Reader:
                 'Give the conditions of which one is enough the same short label, for example "a".',
             )
         return self.groups.setdefault(label, len(self.groups))
+
+    def _unknown(self, column: Column, operator: Any, place: str) -> InvalidArgument:
+        suggestion = near(operator, OPERATORS) if isinstance(operator, str) else ""
+        return InvalidArgument(
+            ErrorCode.INVALID_OPERATOR,
+            f"'{place}.op' takes an operator, got {shown(operator)}.{suggestion}",
+            f"Operators for '{self.target.keys[column.name]}': {', '.join(operators_of(self.target.table, column))}.",
+        )
 
     def _unfit(self, column: Column, operator: str) -> InvalidArgument:
         key = self.target.keys[column.name]

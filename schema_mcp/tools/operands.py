@@ -19,6 +19,9 @@ from schema_mcp.tools.values import MAX_DEPTH, bind, is_too_deep, shown
 #: Values of one condition.
 MAX_SET_VALUES = 10_000
 
+#: Tests whose operand is no value of the column's type.
+_LOOK_INSIDE = frozenset({"path", "json_has_all", "json_contains", "array_has_all", "range_has"})
+
 _PATH_HINT = 'Send a path and a comparison, for example $.address.city == "Paris" or $.tags[*] == "new" or $.size > 5.'
 
 
@@ -28,7 +31,10 @@ def read_operand(target: Target, column: Column, test: str, value: Any) -> Drive
     Raises: InvalidArgument (`invalid_value`).
     """
     place = _place(target, column)
-    _check_depth(value, place)
+    if isinstance(value, list | dict):
+        _check_depth(value, place)
+    if test not in _LOOK_INSIDE:
+        return bind(target.dialect, column.type, value, place, test)
     match test:
         case "path":
             return _path(target, column, value, place)
@@ -38,9 +44,7 @@ def read_operand(target: Target, column: Column, test: str, value: Any) -> Drive
             return bind(target.dialect, column.type, _document(value), place, test)
         case "array_has_all":
             return target.dialect.encode(column.type, [_element(target, column, value)], test)
-        case "range_has":
-            return bind(target.dialect, RANGE_ELEMENTS[column.type.cast], value, f"an element of {place}", "eq")
-    return bind(target.dialect, column.type, value, place, test)
+    return bind(target.dialect, RANGE_ELEMENTS[column.type.cast], value, f"an element of {place}", "eq")
 
 
 def read_operands(target: Target, column: Column, operator: str, values: Any, place: str) -> list[DriverValue]:
@@ -124,7 +128,7 @@ def _path(target: Target, column: Column, value: Any, place: str) -> DriverValue
 
 
 def _check_depth(value: Any, place: str) -> None:
-    if isinstance(value, list | dict) and is_too_deep(value):
+    if is_too_deep(value):
         raise InvalidArgument(
             ErrorCode.INVALID_VALUE,
             f"{place}: the value has arrays or objects more than {MAX_DEPTH} deep",

@@ -53,25 +53,29 @@ _EQUAL_TEXT = _ordered(_EQUAL, PATTERNS)
 _VECTOR = _ordered(_PLAIN, FULL_TEXT)
 
 
+_BY_KIND = {
+    **dict.fromkeys(TypeKind, _PLAIN),
+    TypeKind.BOOLEAN: _EQUAL,
+    TypeKind.ENUM: _TEXT,
+    **dict.fromkeys((TypeKind.TEXT, TypeKind.JSON, TypeKind.ARRAY, TypeKind.OTHER), ()),
+}
+
+
 def operators_of(table: Table, column: Column) -> tuple[str, ...]:
     """The operators that fit the column, in the order of `OPERATORS`."""
     type_ = column.type
-    match type_.kind:
-        case TypeKind.BOOLEAN:
-            return _EQUAL
-        case TypeKind.JSON:
-            return _JSONB if type_.cast == _COMPARABLE_JSON else _JSON
-        case TypeKind.ARRAY:
-            return _of_array(type_.item)
-        case TypeKind.ENUM:
-            return _TEXT
-        case TypeKind.TEXT | TypeKind.OTHER if column.name in table.full_text:
-            return _INDEXED_TEXT
-        case TypeKind.TEXT:
-            return _INDEXED_TEXT if type_.cast else _TEXT
-        case TypeKind.OTHER:
-            return _of_other(type_)
-    return _PLAIN
+    kind = type_.kind
+    if found := _BY_KIND[kind]:
+        return found
+    if kind is TypeKind.JSON:
+        return _JSONB if type_.cast == _COMPARABLE_JSON else _JSON
+    if kind is TypeKind.ARRAY:
+        return _of_array(type_.item)
+    if column.name in table.full_text:
+        return _INDEXED_TEXT
+    if kind is TypeKind.TEXT:
+        return _INDEXED_TEXT if type_.cast else _TEXT
+    return _of_other(type_)
 
 
 def operators_of_table(table: Table) -> tuple[str, ...]:
@@ -110,7 +114,6 @@ _TESTS: Mapping[TypeKind, Mapping[str, str]] = {
     },
 }
 _RANGE_TESTS = {"contains": "range_contains", "has": "range_has", "has_any": "range_overlaps"}
-_OF_RANGES = ("range_contains", "range_overlaps")
 
 
 def as_test(operator: str, type_: SqlType, value: object = None) -> str:
@@ -118,11 +121,12 @@ def as_test(operator: str, type_: SqlType, value: object = None) -> str:
 
     A range may contain a range or, by the same operators, an element: that depends on the `value`.
     """
+    if operator not in _RANGE_TESTS and operator != "has_all":
+        return operator
     if type_.kind is TypeKind.OTHER and type_.cast in RANGE_ELEMENTS:
-        test = _RANGE_TESTS.get(operator, operator)
-        return "range_has" if test in _OF_RANGES and not is_range_text(value) else test
+        return _RANGE_TESTS[operator] if is_range_text(value) else "range_has"
     tests = _TESTS.get(type_.kind)
-    return tests.get(operator, operator) if tests else operator
+    return tests[operator] if tests else operator
 
 
 def takes_many(operator: str, type_: SqlType) -> bool:
