@@ -173,6 +173,7 @@ def _build_settings(settings: Settings, urls: Mapping[str, sa.URL]) -> BuildSett
             default_limit=settings.results.default_limit,
             max_rows=settings.results.max_rows,
             include_rows=settings.results.include_rows,
+            max_filters=settings.limits.filters,
             max_insert_rows=settings.limits.insert_rows,
             max_affected_rows=settings.access.max_affected_rows,
             sources=tuple(urls),

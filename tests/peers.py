@@ -116,9 +116,9 @@ class Inside:
 
 
 @asynccontextmanager
-async def inside(url: str, *, era: str = LEGACY, **settings: Any) -> AsyncIterator[Inside]:
+async def inside(url: str, *, era: str = LEGACY, limit_s: float = 60, **settings: Any) -> AsyncIterator[Inside]:
     """The program over a database, and one client. Settings as keywords: `watch__poll_interval_s=0.1`."""
-    async with _inside({"database.url": url}, {}, era, settings) as program:
+    async with _inside({"database.url": url}, {}, era, settings, limit_s) as program:
         yield program
 
 
@@ -136,14 +136,14 @@ async def inside_several(*, era: str = LEGACY, **given: Any) -> AsyncIterator[In
 
 @asynccontextmanager
 async def _inside(
-    flags: dict[str, Any], variables: Mapping[str, str], era: str, settings: Mapping[str, Any]
+    flags: dict[str, Any], variables: Mapping[str, str], era: str, settings: Mapping[str, Any], limit_s: float = 60
 ) -> AsyncIterator[Inside]:
     observed: list[Observation] = []
     flags |= {name.replace("__", "."): value for name, value in settings.items()}
     flags.setdefault("watch.poll_interval_s", 0.1)
     flags.setdefault("state.url", "off")
     configured = load(file=None, environment=variables, flags=flags)
-    async with asyncio.timeout(60), AsyncExitStack() as stack:
+    async with asyncio.timeout(limit_s), AsyncExitStack() as stack:
         app = await stack.enter_async_context(running(configured, observed.append))
         server = ToolServer(app.service, observe=observed.append)
         telling = asyncio.create_task(server.changes.follow(app.list_changed))

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from schema_mcp.tools import samples
-from schema_mcp.tools.filters import COMPARISONS, NULLS, PATTERNS, SETS
+from schema_mcp.tools.operators import COMPARISONS, NULLS, PATTERNS, SETS
 from tests.conftest import Place
 from tests.peers import inside
 
@@ -15,6 +15,8 @@ pytest_plugins = "tests.standing"
 
 ORDERED = [*COMPARISONS, *SETS, *NULLS]
 TEXTUAL = [*ORDERED, *PATTERNS]
+#: What PostgreSQL finds words in, in any column of text.
+SEARCHABLE = [*TEXTUAL, "matches"]
 
 SHOP = {
     "postgresql": """
@@ -58,7 +60,7 @@ GOODS = {
     "postgresql": [
         column("id", "integer", ORDERED, nullable=False, insert="no", generated="identity always"),
         column("shop", "integer", ORDERED, nullable=False, insert="required"),
-        column("code", "public.goods_code", TEXTUAL, domain="public.goods_code"),
+        column("code", "public.goods_code", SEARCHABLE, domain="public.goods_code"),
         column("size", "public.goods_size", TEXTUAL, values=["s", "m"], default="\"'s'::public.goods_size\""),
         column("price", "numeric(8,2)", ORDERED, nullable=False, insert="required", comment='"in euro per piece"'),
         column("sold", "boolean", ["eq", "ne", "in", "not_in", *NULLS]),
@@ -128,7 +130,8 @@ async def test_a_table_is_described_in_whole(shop: Place) -> None:
             {"name": "goods", "table": "goods", "rows": "many", "columns": ["id"], "table_columns": ["shop"]}
         ]
         native = "text" if shop.product == "postgresql" else "TEXT"
-        assert shops["columns"][1] == column("the_name_ecdc2e79", native, TEXTUAL, real_name="the name")
+        operators = SEARCHABLE if shop.product == "postgresql" else TEXTUAL
+        assert shops["columns"][1] == column("the_name_ecdc2e79", native, operators, real_name="the name")
         assert (shops["primary_key"], shops["unique_keys"], shops["references"], shops["checks"]) == (
             ["id"],
             [],
@@ -262,7 +265,7 @@ async def test_what_the_role_may_not_read_is_not_there(shared_postgresql: Place)
             assert [table["table"] for table in (await peer.call("list_tables"))["tables"]] == ["payroll"]
             described = await peer.call("describe_table", {"table": "payroll"})
             assert described["columns"] == [
-                column("name", "text", TEXTUAL),
+                column("name", "text", SEARCHABLE),
                 {"name": "salary", "type": "integer", "nullable": True, "readable": False, "insert": "optional"},
             ]
             assert await peer.rows("query_payroll", {"order_by": ["name desc"]}) == [{"name": "b"}, {"name": "a"}]

@@ -126,14 +126,18 @@ async def test_what_no_operator_of_a_family_is_refused_with_those_that_are(famil
         fitting = {column["name"]: column["operators"] for column in described["columns"]}
         plain = ["eq", "ne", "lt", "lte", "gt", "gte", *SETS, "is_null", "not_null"]
         textual = {"word", "mood", "span", "address"}
+        words = ["matches"] if families.product == "postgresql" else []
+        elements = ["has", "has_any", "has_all"]
         assert fitting == {
             "id": plain,
             **{name: [*plain, *PATTERNS] if name in textual else plain for name in columns},
+            "word": [*plain, *PATTERNS, *words],
             "flag": ["eq", "ne", "in", "not_in", "is_null", "not_null"],
-            "document": ["is_null", "not_null"],
+            "document": ["is_null", "not_null", "contains", *elements, "path"],
+            **({"list": [*plain, "contains", *elements]} if families.product == "postgresql" else {}),
         }
         for column in described["columns"]:
-            for operator in {*plain, *PATTERNS} - set(column["operators"]):
+            for operator in {*plain, *PATTERNS, *elements, "matches", "path"} - set(column["operators"]):
                 given = condition(column["name"], operator, ["1", "2"])
                 error = await program.peer.error("query_families", {"filters": [given]})
                 assert error == {

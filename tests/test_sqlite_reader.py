@@ -195,6 +195,7 @@ async def test_virtual_tables_show_their_columns_and_hide_their_shadows(path: Pa
             returns_rows=False,
             returns_changes=False,
             columns=(column("title", 1, ""), column("body", 2, "")),
+            full_text=("title", "body"),
             row_identity=("rowid",),
         ),
         "t": Table(name=name("t"), kind=TableKind.TABLE, columns=(column("a", 1, ""),), row_identity=("rowid",)),

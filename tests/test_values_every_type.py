@@ -234,6 +234,10 @@ async def test_every_type_is_exact_both_ways(typed: Place, connection: asyncpg.C
         assert await not_found(connection, peer, f"sent_{part}", columns, answered) == []
 
 
+#: Types whose `=` compares areas or numbers of points (manual 9.11), so that it is not offered.
+BY_SIZE = ("box", "circle", "path")
+
+
 async def not_found(
     connection: asyncpg.Connection, peer: Peer, table: str, columns: Columns, answered: list[dict[str, Any]]
 ) -> list[str]:
@@ -247,6 +251,9 @@ async def not_found(
         ids = [row["id"] for row in answered if row["id"] in equal]
         for index in {*ids[:2], *ids[-1:]}:
             found = await peer.call(f"query_{table}", {"columns": ["id"], "where": {name: answered[index][name]}})
+            if columns.types.rows[columns.oids[name]]["native"] in BY_SIZE:
+                assert found["error"]["code"] == "invalid_operator"
+                continue
             if {"id": index} not in found.get("rows", ()):
                 missing.append(f"{columns.told(name, index)} as {answered[index][name]!r}: {found}")
     return missing

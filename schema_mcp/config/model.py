@@ -116,7 +116,7 @@ class PoolSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsSettings:
-    """`[limits]`: time."""
+    """`[limits]`: of one call."""
 
     #: Seconds that one statement may run.
     statement_timeout_s: float = 30.0
@@ -126,6 +126,8 @@ class LimitsSettings:
     lock_timeout_s: float = 2.0
     #: Most rows that one insert may carry.
     insert_rows: int = 10_000
+    #: Most conditions that one call may have.
+    filters: int = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +232,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "limits.call_timeout_s": (0.01, 86_400),
     "limits.lock_timeout_s": (0.01, 86_400),
     "limits.insert_rows": (1, 1_000_000),
+    "limits.filters": (1, 500),
     "server.port": (0, 65_535),
     "state.max_changes": (1, 10_000_000),
     "state.lock_timeout_s": (0.01, 3_600),

@@ -193,7 +193,11 @@ class Dialect(Protocol):
         ...
 
     def encode(self, type_: SqlType, value: Value, operator: str = "eq") -> DriverValue:
-        """What `value` is bound as, stored or compared by `operator`. `value` is not None.
+        """What `value` is bound as, stored or compared by `operator`, or tested (see `condition`). `value` is not None.
+
+        For `in_list` and `not_in_list` it is a list of what this gave for each: None if they must be bound one by one.
+        For `array_has_any` and `array_has_all` likewise; for `json_has_any` and `json_has_all` a list of strings; for
+        `path` the text of a test that `json_path.parse` has taken.
 
         Raises: ValueError, with the reason, if this product cannot hold the value exactly.
         """
@@ -206,9 +210,12 @@ class Dialect(Protocol):
     def condition(
         self, operator: str, column: sa.ColumnElement[Any], type_: SqlType, names: Sequence[str]
     ) -> sa.ColumnElement[bool]:
-        """`in`, `not_in`, `like`, `ilike`, `starts_with`, `contains`: the operators that products phrase differently.
+        """A test that products phrase differently; which of them the columns of a type have, `tools.operators` knows.
 
-        `names` are the bound parameters: one, or for the set operators as many as values where not `binds_lists`.
+        `in`, `not_in` (`names`: a parameter a value), `in_list`, `not_in_list` (one parameter), `like`, `ilike`,
+        `starts_with`, `contains` (a piece of a text), `matches` (full text), `array_has_any`, `array_has_all`,
+        `range_has` (an element), `range_contains`, `range_overlaps`, `json_contains`, `json_has_any`, `json_has_all`,
+        `path`: each with one parameter.
         """
         ...
 

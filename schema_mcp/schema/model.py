@@ -182,6 +182,8 @@ class Table:
     returns_rows: bool = True
     #: The same of an update or a delete.
     returns_changes: bool = True
+    #: Columns that have a full-text index of the table's own: those of an FTS5 table.
+    full_text: tuple[str, ...] = ()
     #: The configuration hides something that belongs to it: what the database says of it is not passed on unread.
     hides_columns: bool = False
     #: Keys over masked columns: they hold for new rows, and nothing may be found, ordered or joined by them.

@@ -17,8 +17,9 @@ from schema_mcp.errors import CallError, ErrorCode, InvalidArgument, StatementRe
 from schema_mcp.schema.model import Column, ForeignKey, TableKind
 from schema_mcp.tools.arguments import read_boolean, read_limit, read_list, read_object
 from schema_mcp.tools.base import Action, JsonSchema, Result, StatementPlan
-from schema_mcp.tools.filters import OPERATORS, Conditions, clauses, read_conditions
+from schema_mcp.tools.filters import Conditions, clauses, read_conditions
 from schema_mcp.tools.json_schema import array_of_names, filter_array, typed_object
+from schema_mcp.tools.operators import OPERATORS, operators_of_table
 from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.view import CatalogView
 
@@ -222,22 +223,30 @@ def schema(target: Target, action: Action, more: Mapping[str, JsonSchema]) -> Js
     where = typed_object(target, target.readable, "Which rows: equality; null: IS NULL.")
     default = [column.name for column in _read_returning(target, None)]
     return _schema(
-        target.limits, action, where if target.readable else None, more, "primary key" if default else "none"
+        target.limits,
+        action,
+        where if target.readable else None,
+        operators_of_table(target.table),
+        more,
+        "primary key" if default else "none",
     )
 
 
 def generic_schema(limits: ToolLimits, action: Action, more: Mapping[str, JsonSchema]) -> JsonSchema:
     """The same without the table's own names."""
     where = {"type": "object", "description": "Which rows: column names and values; equality; null: IS NULL."}
-    return _schema(limits, action, where, more, "primary key")
+    return _schema(limits, action, where, OPERATORS, more, "primary key")
 
 
 def _schema(
-    limits: ToolLimits, action: Action, where: JsonSchema | None, more: Mapping[str, JsonSchema], returned: str
+    limits: ToolLimits,
+    action: Action,
+    where: JsonSchema | None,
+    operators: Sequence[str],
+    more: Mapping[str, JsonSchema],
+    returned: str,
 ) -> JsonSchema:
-    told: dict[str, JsonSchema] = (
-        {} if where is None else {"where": where, "filters": filter_array(OPERATORS, "Joined by AND.")}
-    )
+    told: dict[str, JsonSchema] = {} if where is None else {"where": where, "filters": filter_array(operators)}
     most = limits.max_affected_rows
     return {
         "type": "object",

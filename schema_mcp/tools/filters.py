@@ -15,37 +15,37 @@ from schema_mcp.schema.model import Column
 from schema_mcp.schema.types import TypeKind
 from schema_mcp.tools.arguments import read_list, read_object, refuse_unknown
 from schema_mcp.tools.naming import near
+from schema_mcp.tools.operands import read_operand, read_operands
+from schema_mcp.tools.operators import NULLS, OPERATORS, as_test, operators_of, takes_many
 from schema_mcp.tools.target import Target
-from schema_mcp.tools.values import bind, shown
+from schema_mcp.tools.values import shown
 
-COMPARISONS = ("eq", "ne", "lt", "lte", "gt", "gte")
-SETS = ("in", "not_in", "between")
-NULLS = ("is_null", "not_null")
-PATTERNS = ("like", "ilike", "starts_with", "contains")
-OPERATORS = (*COMPARISONS, *SETS, *NULLS, *PATTERNS)
+#: Values of all conditions of a call: below what drivers take (PostgreSQL 65,535 parameters, SQLite 32,766).
+MAX_VALUES = 30_000
+#: Characters and bytes of all values of a call together.
+MAX_SIZE = 10_000_000
+#: Longest label of an OR group, in characters.
+MAX_LABEL = 100
 
-#: Values in one set; a bound far below what drivers take (PostgreSQL 65,535 parameters, SQLite 32,766).
-MAX_SET_VALUES = 10_000
-
-_FILTER_MEMBERS = ("column", "op", "value", "values")
-_WITHOUT_ORDER = frozenset({TypeKind.BOOLEAN, TypeKind.JSON})
-#: The one JSON type that a database compares by value and not by spelling.
-_COMPARABLE_JSON = "jsonb"
-_WITH_PATTERNS = frozenset({TypeKind.TEXT, TypeKind.ENUM, TypeKind.OTHER})
+_FILTER_MEMBERS = ("column", "op", "value", "values", "or")
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition. `count`: bound parameters; 0 for the null tests."""
+    """One condition. `test`: a comparison, a null test or what `Dialect.condition` knows.
+
+    `count`: bound parameters; 0 for the null tests. `group`: those of the same number are joined by OR.
+    """
 
     column: str
-    operator: str
+    test: str
     count: int
+    group: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """All conditions of a call, joined by AND. `values` in the order of the conditions' parameters."""
+    """All conditions of a call: single ones and OR groups, joined by AND. `values` in the order of the parameters."""
 
     shape: tuple[Condition, ...]
     values: tuple[DriverValue, ...]
@@ -55,16 +55,6 @@ class Conditions:
         return {f"f{index}": value for index, value in enumerate(self.values)}
 
 
-def operators_of(column: Column) -> tuple[str, ...]:
-    """The operators that fit the column's type family."""
-    kind = column.type.kind
-    if kind is TypeKind.JSON and column.type.cast != _COMPARABLE_JSON:
-        return NULLS
-    if kind in _WITHOUT_ORDER:
-        return ("eq", "ne", "in", "not_in", *NULLS)
-    return OPERATORS if kind in _WITH_PATTERNS else (*COMPARISONS, *SETS, *NULLS)
-
-
 def read_conditions(target: Target, arguments: Mapping[str, Any]) -> Conditions:
     """`where` first, then `filters`, in their order.
 
@@ -72,32 +62,40 @@ def read_conditions(target: Target, arguments: Mapping[str, Any]) -> Conditions:
     """
     reader = _Reader(target)
     for name, value in (read_object(arguments, "where") or {}).items():
-        column = target.column(name, "where")
-        if value is None:
-            reader.add(column, "is_null")
-        else:
-            reader.add_value(column, "eq", value)
+        reader.read_equality(name, value)
     for index, given in enumerate(read_list(arguments, "filters") or ()):
         reader.read_filter(given, f"filters[{index}]")
+    reader.check_size()
     return Conditions(tuple(reader.shape), tuple(reader.values))
 
 
 def clauses(target: Target, shape: Sequence[Condition]) -> list[sa.ColumnElement[bool]]:
-    """The conditions as SQL, with the parameters that `Conditions.named` gives values to."""
-    made: list[sa.ColumnElement[bool]] = []
+    """What is to be joined by AND, with the parameters that `Conditions.named` gives values to.
+
+    An OR group stands where its first condition does.
+    """
+    made: list[sa.ColumnElement[bool] | list[sa.ColumnElement[bool]]] = []
+    groups: dict[int, list[sa.ColumnElement[bool]]] = {}
     used = 0
     for condition in shape:
         names = [f"f{used + offset}" for offset in range(condition.count)]
         used += condition.count
-        made.append(_clause(target, condition, names))
-    return made
+        clause = _clause(target, condition, names)
+        if condition.group is None:
+            made.append(clause)
+        elif condition.group in groups:
+            groups[condition.group].append(clause)
+        else:
+            groups[condition.group] = [clause]
+            made.append(groups[condition.group])
+    return [sa.or_(*part) if isinstance(part, list) else part for part in made]
 
 
 def _clause(target: Target, condition: Condition, names: list[str]) -> sa.ColumnElement[bool]:
     column = target.sql_column(condition.column)
     type_ = target.key_type(condition.column)
     dialect = target.dialect
-    match condition.operator:
+    match condition.test:
         case "is_null":
             return column.is_(None)
         case "not_null":
@@ -116,7 +114,7 @@ def _clause(target: Target, condition: Condition, names: list[str]) -> sa.Column
             return column >= dialect.parameter(type_, names[0])
         case "between":
             return column.between(dialect.parameter(type_, names[0]), dialect.parameter(type_, names[1]))
-    return dialect.condition(condition.operator, column, type_, names)
+    return dialect.condition(condition.test, column, type_, names)
 
 
 class _Reader:
@@ -124,21 +122,17 @@ class _Reader:
         self.target = target
         self.shape: list[Condition] = []
         self.values: list[DriverValue] = []
+        #: OR groups by their labels, numbered in the order in which they come.
+        self.groups: dict[str, int] = {}
 
-    def add(self, column: Column, operator: str, *values: DriverValue) -> None:
-        if len(self.shape) >= self.target.limits.max_filters:
-            raise InvalidArgument(
-                ErrorCode.INVALID_ARGUMENT,
-                f"more than {self.target.limits.max_filters} conditions",
-                "Use 'in' with 'values' for many values of one column.",
-            )
-        self.shape.append(Condition(column.name, operator, len(values)))
-        self.values.extend(values)
-
-    def add_value(self, column: Column, operator: str, value: Any) -> None:
-        if operator not in operators_of(column):
-            raise self._unfit(column, operator)
-        self.add(column, operator, self._bind(column, operator, value))
+    def read_equality(self, name: str, value: Any) -> None:
+        column = self.target.column(name, "where")
+        if value is None:
+            self._add(column, "is_null", (), None)
+            return
+        if "eq" not in operators_of(self.target.table, column):
+            raise self._unfit(column, "eq")
+        self._add(column, "eq", (read_operand(self.target, column, "eq", value),), None)
 
     def read_filter(self, given: Any, place: str) -> None:
         if not isinstance(given, dict):
@@ -150,24 +144,20 @@ class _Reader:
         refuse_unknown(given, _FILTER_MEMBERS, place)
         column = self.target.column(given.get("column"), f"{place}.column")
         operator = given.get("op")
-        if operator not in OPERATORS:
-            suggestion = near(operator, OPERATORS) if isinstance(operator, str) else ""
-            raise InvalidArgument(
-                ErrorCode.INVALID_OPERATOR,
-                f"'{place}.op' takes an operator, got {shown(operator)}.{suggestion}",
-                f"Operators for '{self.target.keys[column.name]}': {', '.join(operators_of(column))}.",
-            )
-        if operator not in operators_of(column):
-            raise self._unfit(column, operator)
+        fitting = operators_of(self.target.table, column)
+        if operator not in fitting:
+            raise self._unfit(column, operator) if operator in OPERATORS else self._unknown(column, operator, place)
+        group = None if given.get("or") is None else self._group(given["or"], place)
         value, values = given.get("value"), given.get("values")
         if operator in NULLS:
             if value is not None or values is not None:
                 raise _argument(f"'{place}': '{operator}' takes no value", "Leave 'value' and 'values' out.")
-            self.add(column, operator)
-        elif operator in SETS:
+            self._add(column, operator, (), group)
+        elif takes_many(operator, column.type):
             if value is not None and values is not None:
                 raise _argument(f"'{place}' has both 'value' and 'values'", f"'{operator}' takes 'values' alone.")
-            self._add_set(column, operator, values if values is not None else value, place)
+            operands = read_operands(self.target, column, operator, values if values is not None else value, place)
+            self._add_set(column, operator, operands, group)
         elif values is not None:
             raise _argument(f"'{place}': '{operator}' takes 'value', not 'values'", "Send one value in 'value'.")
         elif value is None:
@@ -177,38 +167,72 @@ class _Reader:
                 f"Use op '{tests.get(operator, 'is_null')}' to test for null.",
             )
         else:
-            self.add(column, operator, self._bind(column, operator, value))
+            test = as_test(operator, column.type, value)
+            self._add(column, test, (read_operand(self.target, column, test, value),), group)
 
-    def _add_set(self, column: Column, operator: str, values: Any, place: str) -> None:
-        if not isinstance(values, list) or any(value is None for value in values):
+    def check_size(self) -> None:
+        size = 0
+        for value in self.values:
+            if isinstance(value, str | bytes):
+                size += len(value)
+            elif isinstance(value, list):
+                size += sum(map(len, filter(None, value)))
+        if size > MAX_SIZE:
             raise _argument(
-                f"'{place}': '{operator}' takes an array of values without null in 'values', got {shown(values)}",
-                "Send the values as an array; test for null with 'is_null'.",
+                f"the values of the conditions have more than {MAX_SIZE} characters", "Send fewer or shorter values."
             )
-        if len(values) > MAX_SET_VALUES:
-            raise _argument(f"'{place}': more than {MAX_SET_VALUES} values", "Split the values over several calls.")
-        if operator == "between" and len(values) != 2:
-            raise _argument(f"'{place}': 'between' takes two values, got {len(values)}", "Send [lowest, highest].")
-        if not values:
-            raise _argument(f"'{place}': '{operator}' takes at least one value", "Leave the filter out.")
-        bound = [self._bind(column, operator, value) for value in values]
-        # A list of arrays would be one array of more dimensions, and its elements no arrays.
-        as_list = self.target.dialect.binds_lists and column.type.kind is not TypeKind.ARRAY
-        if operator != "between" and as_list:
-            self.add(column, operator, bound)  # type: ignore[arg-type]
-        else:
-            self.add(column, operator, *bound)
 
-    def _bind(self, column: Column, operator: str, value: Any) -> DriverValue:
-        place = f"column '{self.target.keys[column.name]}' of table '{self.target.display}'"
-        return bind(self.target.dialect, column.type, value, place, operator)
+    def _add(self, column: Column, test: str, values: Sequence[DriverValue], group: int | None) -> None:
+        if len(self.shape) >= self.target.limits.max_filters:
+            raise _argument(
+                f"more than {self.target.limits.max_filters} conditions",
+                "Use 'in' with 'values' for many values of one column.",
+            )
+        self.shape.append(Condition(column.name, test, len(values), group))
+        self.values.extend(values)
+        if len(self.values) > MAX_VALUES:
+            raise _argument(
+                f"the conditions have more than {MAX_VALUES} values", "Split the values over several calls."
+            )
+
+    def _add_set(self, column: Column, operator: str, operands: list[DriverValue], group: int | None) -> None:
+        test = as_test(operator, column.type)
+        if test in ("in", "not_in"):
+            # A list of arrays would be one array of more dimensions, and its elements no arrays.
+            packed = None
+            if column.type.kind is not TypeKind.ARRAY:
+                packed = self.target.dialect.encode(column.type, operands, f"{test}_list")
+            if packed is not None:
+                self._add(column, f"{test}_list", (packed,), group)
+                return
+        elif test != "between":
+            self._add(column, test, (self.target.dialect.encode(column.type, operands, test),), group)
+            return
+        self._add(column, test, operands, group)
+
+    def _group(self, label: Any, place: str) -> int:
+        if not isinstance(label, str) or len(label) > MAX_LABEL:
+            raise _argument(
+                f"'{place}.or' takes a label of at most {MAX_LABEL} characters, got {shown(label)}",
+                'Give the conditions of which one is enough the same short label, for example "a".',
+            )
+        return self.groups.setdefault(label, len(self.groups))
+
+    def _unknown(self, column: Column, operator: Any, place: str) -> InvalidArgument:
+        suggestion = near(operator, OPERATORS) if isinstance(operator, str) else ""
+        return InvalidArgument(
+            ErrorCode.INVALID_OPERATOR,
+            f"'{place}.op' takes an operator, got {shown(operator)}.{suggestion}",
+            f"Operators for '{self.target.keys[column.name]}': {', '.join(operators_of(self.target.table, column))}.",
+        )
 
     def _unfit(self, column: Column, operator: str) -> InvalidArgument:
         key = self.target.keys[column.name]
+        of_type = f" of type {column.type.native}" if column.type.native else ""
         return InvalidArgument(
             ErrorCode.INVALID_OPERATOR,
-            f"operator '{operator}' does not fit column '{key}' of type {column.type.native}",
-            f"Operators for '{key}': {', '.join(operators_of(column))}.",
+            f"operator '{operator}' does not fit column '{key}'{of_type}",
+            f"Operators for '{key}': {', '.join(operators_of(self.target.table, column))}.",
         )
 
 

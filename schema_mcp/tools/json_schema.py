@@ -34,6 +34,9 @@ _JSON_TYPES = {
     TypeKind.ARRAY: "array",
 }
 
+#: Operators that are answered for several values.
+_TAKE_VALUES = ("in", "not_in", "between", "has_any", "has_all")
+
 #: Native spellings that say no more than the JSON type does.
 _PLAIN_NATIVES = frozenset(
     {"integer", "bigint", "int", "boolean", "bool", "text", "varchar", "real", "numeric", "json"}
@@ -115,8 +118,9 @@ def array_of_names(description: str = "") -> JsonSchema:
     return names | ({"description": description} if description else {})
 
 
-def filter_array(operators: Sequence[str], description: str) -> JsonSchema:
-    """The `filters` argument."""
+def filter_array(operators: Sequence[str]) -> JsonSchema:
+    """The `filters` argument: the operators of its columns, and which of them take several values."""
+    sets = ", ".join(operator for operator in operators if operator in _TAKE_VALUES)
     return {
         "type": "array",
         "items": {
@@ -126,11 +130,12 @@ def filter_array(operators: Sequence[str], description: str) -> JsonSchema:
                 "op": {"type": "string", "enum": list(operators)},
                 "value": {"type": "string"},
                 "values": {"type": "array", "items": {"type": "string"}},
+                "or": {"type": "string"},
             },
             "required": ["column", "op"],
             "additionalProperties": False,
         },
-        "description": description,
+        "description": "AND; same label in 'or': OR." + (f" {sets} take 'values'." if sets else ""),
     }
 
 

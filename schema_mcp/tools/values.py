@@ -25,7 +25,9 @@ EXACT_FLOAT_DIGITS = 15
 _REAL_BITS = 24
 
 #: Operators whose value is a string, whatever the column's type.
-_PATTERNS = ("like", "ilike", "starts_with", "contains")
+_PATTERNS = ("like", "ilike", "starts_with", "contains", "matches")
+#: Deepest JSON that is taken to look for. Inner arrays and objects count.
+MAX_DEPTH = 100
 
 #: Longest piece of a refused value that a message repeats.
 _SHOWN = 60
@@ -82,6 +84,21 @@ def bind(dialect: Dialect, type_: SqlType, given: Any, place: str, operator: str
     takes = _TAKES[type_.kind] + (f" ({type_.native})" if type_.native else "")
     message = f"{place} takes {takes}, got {shown(given)}" + (f": {reason}" if reason else "")
     raise InvalidArgument(ErrorCode.INVALID_VALUE, message, _hint(type_, given))
+
+
+def is_too_deep(given: Any) -> bool:
+    """Whether arrays and objects stand in one another more than `MAX_DEPTH` deep. Without recursion."""
+    level = [given]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, list | dict)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return False
+    return any(isinstance(value, list | dict) for value in level)
 
 
 def shown(given: Any) -> str:

@@ -19,7 +19,7 @@ from schema_mcp.dialects.base import (
     Statement,
     Value,
 )
-from schema_mcp.dialects.postgresql import errors, reader, statements, values
+from schema_mcp.dialects.postgresql import conditions, errors, reader, statements, values
 from schema_mcp.dialects.postgresql.aggregates import PostgresqlAggregates
 from schema_mcp.dialects.postgresql.fetch import QUERIES
 from schema_mcp.errors import CallError
@@ -101,10 +101,8 @@ class PostgresqlDialect:
         return await reader.read(connection, source, selection, previous)
 
     def encode(self, type_: SqlType, value: Value, operator: str = "eq") -> DriverValue:
-        """Always text."""
-        if operator in ("like", "ilike", "starts_with", "contains"):
-            return values.checked_text(value)
-        return values.encode(type_, value)
+        """Always text, or a list of texts."""
+        return conditions.encode(type_, value, operator)
 
     def parameter(self, type_: SqlType, name: str) -> sa.ColumnElement[Any]:
         """Bound as text, cast to the base type."""
@@ -113,8 +111,8 @@ class PostgresqlDialect:
     def condition(
         self, operator: str, column: sa.ColumnElement[Any], type_: SqlType, names: Sequence[str]
     ) -> sa.ColumnElement[bool]:
-        """Sets as one array, patterns as PostgreSQL has them."""
-        return statements.condition(operator, column, type_, names)
+        """By the operators of PostgreSQL that indexes serve."""
+        return conditions.condition(operator, column, type_, names)
 
     def insert(self, target: sa.TableClause, columns: Sequence[Column]) -> sa.Insert:
         """All rows in one statement, by `unnest`."""

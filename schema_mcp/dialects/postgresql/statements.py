@@ -1,8 +1,7 @@
-"""The expressions and statements that PostgreSQL phrases in its own way, and how one is run on asyncpg."""
+"""The statements that PostgreSQL phrases in its own way, and how one is run on asyncpg."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import nullcontext
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -10,43 +9,13 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from schema_mcp.dialects.base import Connection, Related, Row, Statement
 from schema_mcp.dialects.nested import NUMBERS, Nested, most_rows
 from schema_mcp.dialects.postgresql.rows import finished
-from schema_mcp.dialects.postgresql.values import NativeType, parameter, read
+from schema_mcp.dialects.postgresql.values import read
 from schema_mcp.schema.model import Column
-from schema_mcp.schema.types import SqlType, TypeKind
 
 #: Rows taken from a cursor at a time; above so many rows a statement runs through a cursor.
 BATCH_ROWS = 500
 #: The same where rows of related tables come with them; far fewer come than may.
 BATCH_NESTED_ROWS = 5_000
-
-
-def condition(
-    operator: str, column: sa.ColumnElement[Any], type_: SqlType, names: Sequence[str]
-) -> sa.ColumnElement[bool]:
-    """Set operators take one bound array, so that a statement's text does not depend on how many values there are.
-
-    Patterns look at the value as text, because citext has a LIKE of its own that disregards case.
-    """
-    text = sa.cast(column, sa.Text())
-    pattern = sa.bindparam(names[0], type_=sa.Text())
-    match operator:
-        case "in" if type_.kind is TypeKind.ARRAY:
-            return column.in_([parameter(type_, name) for name in names])
-        case "not_in" if type_.kind is TypeKind.ARRAY:
-            return column.not_in([parameter(type_, name) for name in names])
-        case "in":
-            return column == sa.func.any(_array(type_, names[0]))
-        case "not_in":
-            return column != sa.func.all(_array(type_, names[0]))
-        case "like":
-            return text.like(pattern)
-        case "ilike":
-            return text.ilike(pattern)
-        case "starts_with":
-            return sa.func.starts_with(text, pattern)
-        case "contains":
-            return sa.func.strpos(text, pattern) > sa.literal_column("0")
-    raise AssertionError(f"no such operator: {operator}")
 
 
 def insert(target: sa.TableClause, columns: Sequence[Column]) -> sa.Insert:
@@ -95,10 +64,3 @@ def _nested(statement: Statement) -> Nested | None:
     return (
         Nested(statement.related, lambda part, records: finished(records, parts[part], NUMBERS)) if parts[1:] else None
     )
-
-
-def _array(type_: SqlType, name: str) -> sa.ColumnElement[Any]:
-    texts: sa.ColumnElement[Any] = sa.bindparam(name, type_=ARRAY(sa.Text()))
-    if type_.cast == "regclass":
-        texts = sa.cast(texts, sa.Text())  # read as an array's text, it takes what it writes; see `values.read`
-    return sa.cast(texts, NativeType(f"{type_.cast}[]"))

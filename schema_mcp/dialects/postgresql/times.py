@@ -7,6 +7,7 @@ and reads words such as `now` (manual 8.5.1). What it writes itself is always ta
 import re
 from collections.abc import Mapping
 
+from schema_mcp.schema.ranges import RANGE_ELEMENTS
 from schema_mcp.schema.types import SqlType, TypeKind
 
 _DATE = r"[0-9]{1,7}-[0-9]{1,2}-[0-9]{1,2}"
@@ -20,17 +21,9 @@ _FORMS = {
 _PATTERNS = {kind: re.compile(form, re.IGNORECASE | re.ASCII) for kind, form in _FORMS.items()}
 _INFINITE = ("infinity", "-infinity")
 
-_DATES = SqlType(kind=TypeKind.DATE, native="date", cast="date")
-_TIMESTAMPS = SqlType(kind=TypeKind.TIMESTAMP, native="timestamp", cast="timestamp without time zone")
-_MOMENTS = SqlType(kind=TypeKind.TIMESTAMP, native="timestamptz", cast="timestamp with time zone")
 #: What the bounds of a range of dates or times are, by the range's name.
 RANGES_OF_TIMES: Mapping[str, SqlType] = {
-    "daterange": _DATES,
-    "datemultirange": _DATES,
-    "tsrange": _TIMESTAMPS,
-    "tsmultirange": _TIMESTAMPS,
-    "tstzrange": _MOMENTS,
-    "tstzmultirange": _MOMENTS,
+    name: element for name, element in RANGE_ELEMENTS.items() if element.kind in (TypeKind.DATE, TypeKind.TIMESTAMP)
 }
 #: Both bounds of each range (manual 8.17.5), in double quotes or bare.
 _BOUND = r"""\s*((?:"(?:[^"\\]|\\.|"")*"|\\.|[^"\\,()\[\]])*)"""

@@ -107,6 +107,7 @@ class Builder:
             # RETURNING tells what was sent to a view's trigger or a module (sqlite.org/lang_returning.html section 3).
             returns_rows=relation.kind is TableKind.TABLE,
             returns_changes=relation.kind is TableKind.TABLE,
+            full_text=_full_text(relation),
             identity=identity(relation.identity),
         )
 
@@ -251,6 +252,13 @@ def _indexes(relation: Relation) -> tuple[Index, ...]:
         unique, partial = rows[0][1:3]
         made.append(Index(name=name, parts=tuple(parts), unique=bool(unique), predicate=predicate if partial else None))
     return tuple(made)
+
+
+def _full_text(relation: Relation) -> tuple[str, ...]:
+    if relation.kind is not TableKind.VIRTUAL:
+        return ()
+    unindexed = ddl.unindexed(relation.sql)
+    return () if unindexed is None else tuple(row[1] for row in relation.columns if ddl.folded(row[1]) not in unindexed)
 
 
 def _row_identity(relation: Relation) -> tuple[str, ...]:

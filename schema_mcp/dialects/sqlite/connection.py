@@ -19,6 +19,7 @@ import aiosqlite
 import anyio
 
 from schema_mcp.dialects.base import DriverValue, Row
+from schema_mcp.dialects.sqlite import functions
 from schema_mcp.dialects.sqlite.aggregates import register
 
 P = ParamSpec("P")
@@ -155,6 +156,7 @@ class SqliteConnection(aiosqlite.Connection):
             if self.file.read_only:
                 connection.execute("PRAGMA query_only = ON")
             connection.execute("PRAGMA schema_version").fetchone()
+            functions.register(connection)
             self.file.require(identity)
         except BaseException:
             connection.close()

@@ -30,6 +30,11 @@ _LEADING_COMMENT = re.compile(r"\s*--([^\n]*)")
 _INSTEAD_OF = re.compile(
     r"\bINSTEAD OF (INSERT|UPDATE|DELETE)\b(?: OF\b(?P<columns>.*?)(?<![\w$])ON\b)?", re.IGNORECASE
 )
+#: SQLite itself writes what stands before the name.
+_FTS5 = re.compile(
+    rf"CREATE VIRTUAL TABLE (?:{_QUOTED}|[^\s('\"`\[]+)\s+USING\s+(['\"`\[]?)fts5\b", re.IGNORECASE | re.DOTALL
+)
+_UNINDEXED = re.compile(r"(.*\S)\s*\bUNINDEXED\Z", re.IGNORECASE | re.DOTALL)
 _DIRECTION = re.compile(r"\s+(?:ASC|DESC)\Z", re.IGNORECASE)
 _WHERE = re.compile(r"\AWHERE\b\s*", re.IGNORECASE)
 _TABLE_CONSTRAINTS = frozenset({"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"})
@@ -115,6 +120,14 @@ def read_index(sql: str) -> tuple[tuple[str, ...], str | None]:
                     predicate = _WHERE.sub("", _squeezed(sql[start:]))
                     return tuple(parts), predicate or None
     return tuple(parts), None
+
+
+def unindexed(sql: str) -> frozenset[str] | None:
+    """Folded names of the columns that an FTS5 table keeps without indexing them; None of what is no FTS5 table."""
+    if not _FTS5.match(_squeezed(sql)):
+        return None
+    found = (_UNINDEXED.match(part) for part in read_index(sql)[0])
+    return frozenset(folded(_unquoted(match[1])) for match in found if match)
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ class SqliteDialect:
     def condition(
         self, operator: str, column: sa.ColumnElement[Any], type_: SqlType, names: Sequence[str]
     ) -> sa.ColumnElement[bool]:
-        """Sets as lists of parameters, LIKE with regard to case as GLOB."""
+        """LIKE with regard to case as GLOB; documents and the case of letters by functions of ours (`functions`)."""
         return statements.condition(operator, column, names)
 
     def insert(self, target: sa.TableClause, columns: Sequence[Column]) -> sa.Insert:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from schema_mcp.dialects.base import DriverValue, Related, Row, Statement
 from schema_mcp.dialects.nested import NUMBERS, Nested
+from schema_mcp.dialects.sqlite import functions
 from schema_mcp.dialects.sqlite.connection import SqliteConnection
 from schema_mcp.dialects.sqlite.relations import QUERIES
 from schema_mcp.dialects.sqlite.rows import row_writer
@@ -40,20 +41,53 @@ def parameter(name: str) -> sa.ColumnElement[Any]:
 
 
 def condition(operator: str, column: sa.ColumnElement[Any], names: Sequence[str]) -> sa.ColumnElement[bool]:
-    """Patterns are bound as `values.pattern` makes them. `ilike` folds ASCII letters only (lang_expr.html)."""
+    """Patterns are bound as `values.pattern` makes them, lists as JSON arrays."""
     parameters = [parameter(name) for name in names]
     match operator:
         case "in":
             return column.in_(parameters)
         case "not_in":
             return column.not_in(parameters)
+        case "in_list":
+            return column.in_(_elements(parameters[0]))
+        case "not_in_list":
+            return column.not_in(_elements(parameters[0]))
         case "like" | "starts_with":
             return column.op("GLOB", is_comparison=True, return_type=sa.Boolean())(parameters[0])
         case "ilike":
-            return column.like(parameters[0], escape="\\")
+            is_text: sa.ColumnElement[bool] = sa.func.typeof(column) == sa.literal_column("'text'")
+            lower = sa.case((is_text, getattr(sa.func, functions.LOWER)(_data(column))), else_=column)
+            return lower.like(parameters[0], escape="\\")
         case "contains":
             return sa.func.instr(column, parameters[0]) > sa.literal_column("0")
+        case "matches":
+            return _matches(column, parameters[0])
+        case "json_contains" | "json_has_any" | "json_has_all" | "path":
+            is_blob: sa.ColumnElement[bool] = sa.func.typeof(column) == sa.literal_column("'blob'")
+            document = sa.case((sa.not_(is_blob), _data(column)))
+            passes: sa.ColumnElement[bool] = getattr(sa.func, functions.JSON)(
+                sa.literal_column(f"'{operator}'"), document, parameters[0], type_=sa.Boolean()
+            )
+            return passes
     raise AssertionError(f"no such operator: {operator}")
+
+
+def _data(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    return sa.cast(column, sa.BLOB())
+
+
+def _elements(array: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    return sa.select(sa.func.json_each(array).table_valued("value").c.value)
+
+
+def _matches(column: sa.ColumnElement[Any], query: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    """By the rows that the index finds: MATCH itself may stand in no OR (sqlite.org/fts5.html section 4.1)."""
+    assert isinstance(column, sa.ColumnClause)
+    assert column.table is not None
+    found = column.table.alias()
+    matching = found.c[column.name].op("MATCH", is_comparison=True, return_type=sa.Boolean())(query)
+    rowids: sa.Select[Any] = sa.select(sa.column("rowid", _selectable=found)).where(matching)
+    return sa.column("rowid", _selectable=column.table).in_(rowids)
 
 
 def insert(target: sa.TableClause, columns: Sequence[Column]) -> sa.Insert:

@@ -8,16 +8,22 @@ How values leave is told in `rows`; what leaves can be sent back in.
 import json
 import math
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 from schema_mcp.dialects.base import DriverValue, Value
 from schema_mcp.dialects.documents import AS_TEXT, is_json, text_of
+from schema_mcp.dialects.sqlite import full_text, functions
 from schema_mcp.dialects.sqlite.tagged import TAGS, untagged
 from schema_mcp.dialects.sqlite.types import Affinity, affinity
 from schema_mcp.schema.types import SqlType, TypeKind
 
 _PATTERNS = ("like", "ilike", "starts_with", "contains")
+_LISTS = ("in_list", "not_in_list")
+_DOCUMENTS = ("json_contains", "json_has_any", "json_has_all")
+#: SQLITE_MAX_LIKE_PATTERN_LENGTH, in bytes (sqlite.org/limits.html).
+_MAX_PATTERN_BYTES = 50_000
 #: What SQLite takes for a number when it converts text (util.c: sqlite3AtoF); spaces around it are allowed.
 _NUMBER = re.compile(r"[ \t-\r]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t-\r]*")
 #: The storage classes that a STRICT table lets its columns hold (sqlite.org/stricttables.html), as Python's.
@@ -32,6 +38,15 @@ def encode(type_: SqlType, value: Value, operator: str = "eq") -> DriverValue:
     """
     if operator in _PATTERNS:
         return pattern(operator, str(value))
+    if operator in _LISTS:
+        return _list(value)
+    if operator == "matches":
+        _unicode(value)
+        return full_text.query(value)
+    if operator in _DOCUMENTS or operator == "path":
+        text = str(value) if operator == "path" else _document(value)
+        _unicode(text)
+        return text
     if isinstance(value, str) and value.startswith(TAGS):
         return _of_its_class(type_, untagged(value))
     match type_.kind:
@@ -62,6 +77,8 @@ def pattern(operator: str, text: str) -> str:
     _unicode(text)
     if operator == "contains":
         return text
+    if len(text.encode()) > _MAX_PATTERN_BYTES:
+        raise ValueError(f"SQLite takes patterns of at most {_MAX_PATTERN_BYTES} bytes; 'contains' takes longer ones")
     if "\0" in text:
         raise ValueError("SQLite cannot match a pattern with the character NUL (\\u0000)")
     if operator == "starts_with":
@@ -76,7 +93,22 @@ def pattern(operator: str, text: str) -> str:
             parts.append(_glob_literal(following))
         else:
             parts.append({"%": "*", "_": "?"}.get(letter) or _glob_literal(letter))
-    return text if operator == "ilike" else "".join(parts)
+    return functions.lower(text) if operator == "ilike" else "".join(parts)
+
+
+def _list(values: Sequence[DriverValue]) -> str | None:
+    """One JSON array of the values; None where JSON, as SQLite reads it, has another value for one of them."""
+    exact = all(type(value) is int or (type(value) is str and "\0" not in value) for value in values)
+    return json.dumps(values, ensure_ascii=False) if exact else None
+
+
+def _document(value: Value) -> str:
+    text = text_of(value)
+    if text is None:
+        return _json_text(value)
+    if not is_json(text):
+        raise ValueError(f"'{AS_TEXT}' takes the text of a JSON document")
+    return text
 
 
 def _number(type_: SqlType, value: bool | int | float, operator: str) -> int | float:

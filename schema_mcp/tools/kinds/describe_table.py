@@ -11,8 +11,8 @@ from schema_mcp.schema.model import Column, ForeignKey, Generated, Index
 from schema_mcp.tools import samples
 from schema_mcp.tools.arguments import read_boolean, refuse_unknown
 from schema_mcp.tools.base import Action, AnswerPlan, JsonSchema, Result, StatementPlan
-from schema_mcp.tools.filters import operators_of
 from schema_mcp.tools.json_schema import quoted
+from schema_mcp.tools.operators import operators_of
 from schema_mcp.tools.relationships import Relationship
 from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.view import CatalogView
@@ -138,7 +138,7 @@ def _column(target: Target, column: Column, changes: bool) -> dict[str, Any]:
     elif column.masked:
         described["masked"] = True
     else:
-        described["operators"] = list(operators_of(column))
+        described["operators"] = list(operators_of(target.table, column))
     if target.table.insertable:
         described["insert"] = "required" if column.required else "optional" if column.insertable else "no"
     if changes and not column.updatable:

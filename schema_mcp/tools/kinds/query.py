@@ -17,10 +17,11 @@ from schema_mcp.tools.arguments import read_limit, read_list, read_text, refuse_
 from schema_mcp.tools.base import Action, JsonSchema, Result, StatementPlan
 from schema_mcp.tools.count import Count, Counting, counting, read_count
 from schema_mcp.tools.cursor import query_digest, seal, unseal
-from schema_mcp.tools.filters import OPERATORS, Conditions, clauses, read_conditions
+from schema_mcp.tools.filters import Conditions, clauses, read_conditions
 from schema_mcp.tools.include import Include, read_include
 from schema_mcp.tools.included import select_with_included
 from schema_mcp.tools.json_schema import array_of_names, filter_array, typed_object
+from schema_mcp.tools.operators import OPERATORS, operators_of_table
 from schema_mcp.tools.order import Order, after, order_clauses, read_order
 from schema_mcp.tools.page import page
 from schema_mcp.tools.target import Target, ToolLimits
@@ -64,13 +65,14 @@ class QueryTool:
     def input_schema(self, target: Target) -> JsonSchema:
         """Typed by the relation's columns."""
         where = typed_object(target, target.unmasked, "Equality; null: IS NULL.")
-        return _schema(target.limits, where, {"type": "array", "items": {"type": "string"}})
+        include = {"type": "array", "items": {"type": "string"}}
+        return _schema(target.limits, where, operators_of_table(target.table), include)
 
     def generic_schema(self, limits: ToolLimits) -> JsonSchema:
         """Without the table's own names."""
         where = {"type": "object", "description": "Column names and values; equality, joined by AND; null: IS NULL."}
         include = "Relationships of describe_table: orders, orders.lines, orders(id,total) order by id desc limit 5."
-        return _schema(limits, where, array_of_names(include))
+        return _schema(limits, where, OPERATORS, array_of_names(include))
 
     def plan(self, view: CatalogView, target: Target, arguments: Mapping[str, Any], caller: Caller) -> StatementPlan:
         """One SELECT that asks for a row, or a group, more than it answers with.
@@ -199,13 +201,13 @@ def _answer(
     return page(target, result, total.total(result, continues=continues), cursor=cursor, hint=hint)
 
 
-def _schema(limits: ToolLimits, where: JsonSchema, include: JsonSchema) -> JsonSchema:
+def _schema(limits: ToolLimits, where: JsonSchema, operators: Sequence[str], include: JsonSchema) -> JsonSchema:
     return {
         "type": "object",
         "properties": {
             "columns": array_of_names(),
             "where": where,
-            "filters": filter_array(OPERATORS, "Joined by AND. in, not_in, between take 'values'."),
+            "filters": filter_array(operators),
             "order_by": array_of_names("name desc nulls last. Default primary key."),
             "limit": {
                 "type": "integer",
@@ -216,7 +218,6 @@ def _schema(limits: ToolLimits, where: JsonSchema, include: JsonSchema) -> JsonS
             "aggregate": array_of_names("count, sum(x) as y; having y > 1"),
             "group_by": array_of_names(),
             "having": array_of_names(),
-            "cursor": {"type": "string", "description": "next_cursor of the last page."},
             "include": include,
         },
         "additionalProperties": False,
