@@ -14,7 +14,7 @@ from schema_mcp.dialects.base import Dialect
 from schema_mcp.errors import ErrorCode, InvalidArgument, StaleSchema
 from schema_mcp.schema.model import Schema, Table, TableName
 from schema_mcp.security.policy import Policy
-from schema_mcp.tools.base import Annotations, JsonSchema, ToolSpec
+from schema_mcp.tools.base import Action, Annotations, JsonSchema, ToolSpec
 from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.json_schema import quoted
 from schema_mcp.tools.kinds.describe_table import DescribeTableTool
@@ -93,6 +93,10 @@ class Catalog:
     def row_estimate(self, target: Target) -> int | None:
         """See `CatalogView.row_estimate`."""
         return self.row_estimates.of(target.table.name)
+
+    def permits(self, action: Action, target: Target) -> bool:
+        """See `CatalogView.permits`."""
+        return self.policy.permits(action, target.table)
 
     def allowed(self, target: Target) -> Sequence[str]:
         """The kinds that serve this table."""

@@ -157,7 +157,7 @@ class Settings:
 
 #: Keys that take one of a few words.
 CHOICES: dict[str, tuple[str, ...]] = {
-    "access.mode": ("read", "insert"),
+    "access.mode": ("read", "insert", "write"),
     "watch.reader": ("auto", "information_schema"),
     "watch.listen": ("auto", "off"),
     "tools.surface": ("auto", "tables", "generic"),

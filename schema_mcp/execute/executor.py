@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
-from schema_mcp.dialects.base import Connection, DriverValue, Row, Statement
+from schema_mcp.dialects.base import UPDATED, Connection, DriverValue, Row, Statement
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown, StaleSchema
 from schema_mcp.execute.cut import cut
 from schema_mcp.execute.engines import Database
@@ -147,6 +147,8 @@ class Executor:
             ):
                 async for batch in batches:
                     collected.add(batch)
+                    if statement.given is not None and statement.given.tells_updates:
+                        collected.updated += sum(row.keys == UPDATED for row in batch)
                     if collected.full and collected.limit is not None:
                         return
         except TimeoutError:
@@ -213,6 +215,7 @@ class _Rows:
         self.keys: tuple[DriverValue, ...] = ()
         self.size = 0
         self.seen = 0
+        self.updated = 0
         self.full = False
         self.cut: tuple[str, ...] = ()
 
@@ -239,6 +242,7 @@ class _Rows:
             truncated=self.full,
             keys=self.keys,
             affected=self.seen,
+            updated=self.updated,
             generation=generation,
             cut_columns=self.cut,
             rolled_back=rolled_back,

@@ -81,7 +81,8 @@ class ToolSpec:
 class Result:
     """What a statement plan gave. `rows`: JSON objects; `keys`: the order keys of the last row, if it asked for any.
 
-    `affected`: rows written; where `rolled_back`, rows that would have been. `truncated`: more rows stand behind these.
+    `affected`: rows written; where `rolled_back`, rows that would have been. `updated`: those of an insert's that stood
+    there before. `truncated`: more rows stand behind these.
     `cut_columns`: columns of the only row whose values were shortened to fit the byte cap.
     """
 
@@ -90,6 +91,7 @@ class Result:
     keys: tuple[DriverValue, ...]
     affected: int
     generation: int
+    updated: int = 0
     cut_columns: tuple[str, ...] = ()
     rolled_back: bool = False
 

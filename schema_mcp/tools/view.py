@@ -54,6 +54,10 @@ class CatalogView(Protocol):
         """Rows of this table, roughly, as the database last counted them; None where it never did."""
         ...
 
+    def permits(self, action: Action, target: Target) -> bool:
+        """Whether the policy lets a call do that to this table."""
+        ...
+
     def allowed(self, target: Target) -> Sequence[str]:
         """The kinds of tools that serve this table: `query`, `insert`."""
         ...

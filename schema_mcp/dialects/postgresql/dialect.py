@@ -8,8 +8,19 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import asyncpg as sqlalchemy_asyncpg
 from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 
-from schema_mcp.dialects.base import Connection, DriverValue, Gate, Reading, Row, SessionLimits, Statement, Value
-from schema_mcp.dialects.postgresql import errors, reader, statements, values
+from schema_mcp.dialects.base import (
+    Conflict,
+    Connection,
+    DriverValue,
+    Gate,
+    Reading,
+    Row,
+    SessionLimits,
+    Statement,
+    Value,
+    translate_row,
+)
+from schema_mcp.dialects.postgresql import errors, inserts, reader, statements, values
 from schema_mcp.dialects.postgresql.fetch import QUERIES
 from schema_mcp.errors import CallError
 from schema_mcp.schema.model import Column, Table
@@ -42,6 +53,8 @@ class PostgresqlDialect:
     has_statement_timeout = True
     nulls_first = False
     binds_lists = True
+    insert_sizes: tuple[int, ...] = ()
+    max_parameters = 32_767
     tags: tuple[str, ...] = ()
     begin_read = "BEGIN READ ONLY"
     begin_write = "BEGIN"
@@ -101,9 +114,11 @@ class PostgresqlDialect:
         """Sets as one array, patterns as PostgreSQL has them."""
         return statements.condition(operator, column, type_, names)
 
-    def insert(self, target: sa.TableClause, columns: Sequence[Column]) -> sa.Insert:
+    def insert(
+        self, target: sa.TableClause, columns: Sequence[Column], rows: int, conflict: Conflict | None
+    ) -> tuple[sa.Insert, Sequence[sa.ColumnElement[Any]]]:
         """All rows in one statement, by `unnest`."""
-        return statements.insert(target, columns)
+        return inserts.insert(target, columns, conflict)
 
     def row(
         self, columns: Sequence[tuple[str, sa.ColumnElement[Any], SqlType]], keys: Sequence[sa.ColumnElement[Any]]
@@ -121,7 +136,7 @@ class PostgresqlDialect:
 
     def translate(self, error: BaseException, table: Table | None) -> CallError | None:
         """By SQLSTATE."""
-        return errors.translate(error, table)
+        return translate_row(error, lambda cause: errors.translate(cause, table))
 
 
 def _milliseconds(seconds: float) -> str:

@@ -10,8 +10,19 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import aiosqlite as sqlalchemy_aiosqlite
 from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 
-from schema_mcp.dialects.base import Connection, DriverValue, Gate, Reading, Row, SessionLimits, Statement, Value
-from schema_mcp.dialects.sqlite import errors, reader, statements, values
+from schema_mcp.dialects.base import (
+    Conflict,
+    Connection,
+    DriverValue,
+    Gate,
+    Reading,
+    Row,
+    SessionLimits,
+    Statement,
+    Value,
+    translate_row,
+)
+from schema_mcp.dialects.sqlite import errors, inserts, reader, statements, values
 from schema_mcp.dialects.sqlite.connection import DatabaseFile, SqliteConnection
 from schema_mcp.dialects.sqlite.tagged import TAGS
 from schema_mcp.errors import CallError, CatalogReadError, ConfigurationError
@@ -32,6 +43,10 @@ class SqliteDialect:
     has_statement_timeout = False
     nulls_first = True
     binds_lists = False
+    #: With more rows a statement gets no faster, and a text for each number of rows would have to be kept.
+    insert_sizes: tuple[int, ...] = (500, 100, 10, 1)
+    #: sqlite.org/limits.html section 9; a build may allow more.
+    max_parameters = 32_766
     tags: tuple[str, ...] = TAGS
     begin_read = "BEGIN"
     #: Not deferred: a transaction that has read cannot always be let to write (SQLITE_BUSY_SNAPSHOT).
@@ -93,9 +108,11 @@ class SqliteDialect:
         """Sets as lists of parameters, LIKE with regard to case as GLOB."""
         return statements.condition(operator, column, names)
 
-    def insert(self, target: sa.TableClause, columns: Sequence[Column]) -> sa.Insert:
-        """One row a statement."""
-        return statements.insert(target, columns)
+    def insert(
+        self, target: sa.TableClause, columns: Sequence[Column], rows: int, conflict: Conflict | None
+    ) -> tuple[sa.Insert, Sequence[sa.ColumnElement[Any]]]:
+        """As many rows as `VALUES` lists."""
+        return inserts.insert(target, columns, rows, conflict)
 
     def row(
         self, columns: Sequence[tuple[str, sa.ColumnElement[Any], SqlType]], keys: Sequence[sa.ColumnElement[Any]]
@@ -109,7 +126,7 @@ class SqliteDialect:
 
     def translate(self, error: BaseException, table: Table | None) -> CallError | None:
         """By SQLite's result code."""
-        return errors.translate(error, table)
+        return translate_row(error, lambda cause: errors.translate(cause, table))
 
 
 def _ours(connection: Connection) -> SqliteConnection:

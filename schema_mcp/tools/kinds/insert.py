@@ -1,7 +1,6 @@
 """`insert_<table>`: rows into one relation, all of them or none."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -10,19 +9,20 @@ import orjson
 import sqlalchemy as sa
 
 from schema_mcp.caller import Caller
-from schema_mcp.dialects.base import DriverValue, Statement
+from schema_mcp.dialects.base import Conflict, DriverValue, GivenRows, Statement
 from schema_mcp.dialects.documents import as_text
 from schema_mcp.errors import ErrorCode, InvalidArgument
 from schema_mcp.schema.model import Column, Generated
 from schema_mcp.schema.types import TypeKind
-from schema_mcp.tools.arguments import read_list, refuse_unknown
+from schema_mcp.tools.arguments import read_boolean, read_list, refuse_unknown
 from schema_mcp.tools.base import Action, JsonSchema, Result, StatementPlan
+from schema_mcp.tools.conflict import WORDS, read_on_conflict
 from schema_mcp.tools.json_schema import array_of_names, row_object
-from schema_mcp.tools.target import Target, ToolLimits
+from schema_mcp.tools.target import Compiled, Target, ToolLimits
 from schema_mcp.tools.values import bind, shown
 from schema_mcp.tools.view import CatalogView
 
-_ARGUMENTS = ("rows", "returning")
+_ARGUMENTS = ("rows", "on_conflict", "conflict_columns", "returning", "dry_run")
 #: To a hint about null, which is SQL's.
 _JSON_NULL = f" JSON's own null is sent as {as_text('null')}."
 
@@ -61,23 +61,30 @@ class InsertTool:
         return _schema({"type": "object", "description": "Column names and values."})
 
     def plan(self, view: CatalogView, target: Target, arguments: Mapping[str, Any], caller: Caller) -> StatementPlan:
-        """One statement a run of rows with the same columns, in the order given; one transaction.
+        """A statement a run of rows with the same columns, or a few, in the order given; one transaction.
 
         Raises: InvalidArgument, StaleSchema.
         """
         refuse_unknown(arguments, _ARGUMENTS)
         returning = _read_returning(target, read_list(arguments, "returning"))
+        dry_run = read_boolean(arguments, "dry_run")
+        on_conflict = read_on_conflict(view, target, arguments)
         rows = _read_rows(target, read_list(arguments, "rows"))
+        on_conflict.check(target, rows)
         statements: list[Statement] = []
-        for names, group in groupby(rows, key=_names):
-            statements += _statements(target, names, [list(row.values()) for row in group], returning)
+        first = 0
+        for names, group in groupby(rows, key=tuple):
+            values = [list(row.values()) for row in group]
+            statements += _statements(target, names, values, first, on_conflict.of(names), returning)
+            first += len(values)
         return StatementPlan(
             source=target.table.name.source,
             table=target.table.name,
             statements=tuple(statements),
             writes=True,
             limit=None,
-            answer=partial(_answer, target, bool(returning)),
+            answer=partial(_answer, target, len(rows), on_conflict.may_meet, bool(returning)),
+            dry_run=dry_run,
             # Values are cast to the types that the plan knows, and the database casts on to those that there are:
             # 1.5 would become 2 in a column that is an integer by now.
             identity=target.table.identity,
@@ -140,10 +147,6 @@ def _bind(target: Target, column: Column, value: Any, index: int) -> DriverValue
     return None
 
 
-def _names(row: Mapping[str, DriverValue]) -> tuple[str, ...]:
-    return tuple(row)
-
-
 def _column(target: Target, name: str) -> Column:
     column = target.by_key.get(name)
     if column is None:
@@ -191,39 +194,55 @@ def _default_returning(target: Target) -> tuple[Column, ...]:
 
 
 def _statements(
-    target: Target, names: tuple[str, ...], rows: list[list[DriverValue]], returning: tuple[Column, ...]
-) -> list[Statement]:
-    dialect = target.dialect
+    target: Target,
+    names: tuple[str, ...],
+    rows: list[list[DriverValue]],
+    first: int,
+    conflict: Conflict | None,
+    returning: tuple[Column, ...],
+) -> Iterator[Statement]:
+    """Of rows with the same columns. `first`: the place of the first one in the call."""
+    dialect, with_rows = target.dialect, target.table.returns_rows
     columns = [column for column in target.table.columns if column.name in names]
 
-    def build() -> tuple[sa.Insert, Sequence[Column], int]:
-        insert = dialect.insert(target.relation, columns)
-        if not target.table.returns_rows:
+    def build(size: int) -> tuple[sa.Insert, Sequence[Column], int]:
+        insert, told = dialect.insert(target.relation, columns, size, conflict)
+        if not with_rows:
             return insert, (), 0
-        return (
-            insert.returning(*(dialect.row(target.labelled(returning), ()) or (sa.literal_column("1"),))),
-            returning,
-            0,
-        )
+        selected = dialect.row(target.labelled(returning), told) or (sa.literal_column("1"),)
+        return insert.returning(*selected), returning, len(told)
 
-    shape = ("insert", names, tuple(column.name for column in returning))
-    compiled = target.compiled(shape, build)
-    bound: list[dict[str, DriverValue]]
+    def compiled(size: int) -> Compiled:
+        shape = ("insert", size, names, conflict, tuple(column.name for column in returning))
+        return target.compiled(shape, partial(build, size))
+
+    tells = conflict is not None and bool(conflict.updates)
     if dialect.binds_lists and names:
-        lists = [[row[index] for row in rows] for index in range(len(names))]
-        bound = [{f"c{index}": values for index, values in enumerate(lists)}]  # type: ignore[misc]
-    else:
-        bound = [{f"c{index}": value for index, value in enumerate(row)} for row in rows]
-    statements = [compiled.statement(values) for values in bound]
-    if not target.table.returns_rows:
-        return [replace(statement, returns_rows=False) for statement in statements]
-    return statements
+        lists = tuple([row[index] for row in rows] for index in range(len(names)))
+        yield _statement(compiled(0), lists, GivenRows(first, len(rows), "", tells), with_rows)  # type: ignore[arg-type]
+        return
+    sizes = [size for size in dialect.insert_sizes if size * len(names) <= dialect.max_parameters] if names else [1]
+    start = 0
+    for size in sizes:
+        while start + size <= len(rows):
+            values = tuple(value for row in rows[start : start + size] for value in row)
+            given = GivenRows(first + start, size, compiled(1).sql if size > 1 else "", tells)
+            yield _statement(compiled(size), values, given, with_rows)
+            start += size
 
 
-def _answer(target: Target, with_rows: bool, result: Result) -> bytes:
-    members = [b'"table":' + orjson.dumps(target.display), b'"inserted":%d' % result.affected]
+def _statement(compiled: Compiled, values: tuple[DriverValue, ...], given: GivenRows, with_rows: bool) -> Statement:
+    return Statement(compiled.sql, values, compiled.labels, compiled.types, compiled.keys, with_rows, given)
+
+
+def _answer(target: Target, given: int, may_meet: bool, with_rows: bool, result: Result) -> bytes:
+    members = [b'"table":' + orjson.dumps(target.display), b'"inserted":%d' % (result.affected - result.updated)]
+    if may_meet:
+        members.append(b'"updated":%d,"skipped":%d' % (result.updated, given - result.affected))
     members.append(b'"rows":[' + (b",".join(result.rows) if with_rows else b"") + b"]")
-    members.append(b'"dry_run":false,"outcome":"committed"')
+    members.append(
+        b'"dry_run":true,"outcome":"rolled_back"' if result.rolled_back else b'"dry_run":false,"outcome":"committed"'
+    )
     if result.truncated:
         members.append(b'"truncated":true')
     return b"{" + b",".join(members) + b"}"
@@ -236,7 +255,10 @@ def _schema(row: JsonSchema, returning: Sequence[Column] | None = None) -> JsonS
         "type": "object",
         "properties": {
             "rows": {"type": "array", "items": row},
+            "on_conflict": {"type": "string", "enum": list(WORDS)},
+            "conflict_columns": {"type": "array", "items": {"type": "string"}},
             "returning": array_of_names(f"Columns. Default {default}."),
+            "dry_run": {"type": "boolean"},
         },
         "required": ["rows"],
         "additionalProperties": False,
