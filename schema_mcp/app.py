@@ -26,6 +26,7 @@ from schema_mcp.schema.select import Selection
 from schema_mcp.security.policy import AccessMode, Policy
 from schema_mcp.server.tool_service import CatalogToolService
 from schema_mcp.state.keeper import Keeper
+from schema_mcp.state.keys import Keys
 from schema_mcp.state.place import AUTO, NoPlace, Place, identify, locate
 from schema_mcp.state.records import Hooks, Loaded, Seen
 from schema_mcp.tools.base import ServerStatus, SourceStatus
@@ -79,9 +80,10 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
     registry = Registry(build(build_settings, {}, None))
     selection = select(settings)
     looked = asyncio.Event()
+    keeper_identity = identify(SOURCE, url, selection, settings.watch.reader)
     keeper = Keeper(
         place(settings, url),
-        identify(SOURCE, url, selection, settings.watch.reader),
+        keeper_identity,
         SOURCE,
         Hooks(
             give=lambda left: _give(watcher, left),
@@ -111,8 +113,15 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
         statement_timeout_s=settings.limits.statement_timeout_s,
         call_timeout_s=settings.limits.call_timeout_s,
         max_bytes=settings.results.max_bytes,
+        idempotency_keep_s=settings.state.idempotency_keep_s,
     )
-    executor = Executor(database, limits, watcher.notice)
+    keys = Keys(
+        place(settings, url),
+        keeper_identity,
+        keep_s=settings.state.idempotency_keep_s,
+        lock_timeout_s=settings.state.lock_timeout_s,
+    )
+    executor = Executor(database, limits, watcher.notice, keys)
     service = CatalogToolService(
         registry,
         {SOURCE: executor},

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 
+from schema_mcp.dialects.queries import Query
 from schema_mcp.errors import CallError, StatementRefused
 from schema_mcp.schema.model import Column, Schema, Table, TableName
 from schema_mcp.schema.select import Selection
@@ -186,6 +187,8 @@ class Dialect(Protocol):
     #: A query for what the relation of that schema and name (two parameters) is now, as one text: equal texts mean the
     #: same relation with the same columns and types. `fingerprint.identity` of it is `Table.identity`.
     identity: str
+    #: Statements for idempotency keys beside the data: `installed`, `claim`, `held`, `keep`, `forget`.
+    idempotency: Mapping[str, Query]
 
     def engine_options(self, url: sa.URL, limits: SessionLimits) -> tuple[sa.URL, Mapping[str, Any]]:
         """The URL for `create_async_engine` and its keyword arguments (connect_args and such), limits set."""

@@ -13,8 +13,10 @@ from schema_mcp.dialects.base import UPDATED, Connection, DriverValue, Row, Stat
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown, StaleSchema
 from schema_mcp.execute.cut import cut
 from schema_mcp.execute.engines import Database
+from schema_mcp.execute.once import Replayed, claim, claim_beside, is_installed, keep_beside, settle
 from schema_mcp.schema.fingerprint import identity
 from schema_mcp.schema.model import Table
+from schema_mcp.state.keys import Keys, Once
 from schema_mcp.tools.base import Result, StatementPlan
 
 #: How long stopping a statement and rolling back may take after a cancel, before the connection is given up.
@@ -32,22 +34,59 @@ class ExecutionLimits:
     statement_timeout_s: float
     call_timeout_s: float
     max_bytes: int
+    idempotency_keep_s: float = 604_800.0
 
 
 class Executor:
     """Runs plans against one database. `on_stale` is told when the database no longer knows what a plan names."""
 
-    def __init__(self, database: Database, limits: ExecutionLimits, on_stale: Callable[[], None]) -> None:
+    def __init__(
+        self, database: Database, limits: ExecutionLimits, on_stale: Callable[[], None], keys: Keys | None = None
+    ) -> None:
         self.database = database
         self.limits = limits
         self.on_stale = on_stale
+        self.keys = keys
 
     async def run(self, plan: StatementPlan, table: Table, generation: int) -> Result:
         """The plan's result.
 
         Raises: CallError; asyncio.CancelledError once nothing of the call runs in the database any more.
         """
+        if plan.once is None or self.keys is None:
+            return await self._run_plan(plan, table, generation, _Progress())
+        try:
+            return await self._run_once(plan, plan.once, self.keys, table, generation)
+        except Replayed as done:
+            return Result(rows=(), truncated=False, keys=(), affected=0, generation=generation, replayed=done.answer)
+
+    async def _run_once(self, plan: StatementPlan, once: Once, keys: Keys, table: Table, generation: int) -> Result:
+        """Raises: as `run`, and Replayed."""
+        asked = StatementPlan(
+            source=plan.source,
+            table=plan.table,
+            statements=(is_installed(self.database.dialect),),
+            writes=False,
+            limit=1,
+            answer=lambda _: b"",
+        )
+        if (await self._run_plan(asked, table, generation, _Progress())).affected:
+            try:
+                return await self._run_plan(plan, table, generation, _Progress(key=once))
+            except OutcomeUnknown as unknown:
+                raise OutcomeUnknown(unknown.message, _REPEAT) from unknown
+        await claim(keys, once)
         progress = _Progress()
+        try:
+            result = await self._run_plan(plan, table, generation, progress)
+        except BaseException:
+            if not progress.committing:
+                await settle(keys, once, None)
+            raise
+        await settle(keys, once, plan.answer(result))
+        return result
+
+    async def _run_plan(self, plan: StatementPlan, table: Table, generation: int, progress: "_Progress") -> Result:
         try:
             async with asyncio.timeout(self.limits.call_timeout_s) as limit:
                 return await self._attempts(plan, table, generation, progress)
@@ -109,6 +148,8 @@ class Executor:
             if plan.writes or plan.continues:
                 await connection.execute(dialect.begin_write if plan.writes else dialect.begin_read)
                 begun = True
+            if progress.key is not None:
+                await claim_beside(connection, dialect, progress.key, self.limits.idempotency_keep_s)
             for statement in plan.statements:
                 await self._run(connection, statement, collected)
             if plan.identity and (begun or collected.full):
@@ -118,6 +159,10 @@ class Executor:
             if plan.dry_run:
                 await connection.execute("ROLLBACK")
                 begun = False
+            if progress.key is not None:
+                await keep_beside(
+                    connection, dialect, progress.key, plan.answer(collected.result(0, rolled_back=False))
+                )
             if begun:
                 progress.committing = plan.writes
                 await connection.execute("COMMIT")
@@ -199,8 +244,12 @@ class _Replaced(StaleSchema):
 
 @dataclass(slots=True)
 class _Progress:
-    """How far an attempt got. `connected`: it had a connection. `committing`: COMMIT may have reached the database."""
+    """How far an attempt got. `connected`: it had a connection. `committing`: COMMIT may have reached the database.
 
+    `key`: the idempotency key that is stored in the same transaction.
+    """
+
+    key: Once | None = None
     connected: bool = False
     committing: bool = False
 
@@ -247,6 +296,9 @@ class _Rows:
             cut_columns=self.cut,
             rolled_back=rolled_back,
         )
+
+
+_REPEAT = "Repeat the call with the same idempotency_key: it is done once, and its answer tells."
 
 
 def _too_long(what: str, limit_s: float, *, retryable: bool) -> LimitReached:

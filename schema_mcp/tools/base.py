@@ -13,6 +13,7 @@ import orjson
 
 from schema_mcp.dialects.base import DriverValue, Statement
 from schema_mcp.schema.model import TableName
+from schema_mcp.state.keys import Once
 from schema_mcp.state.records import HistoryAnswer, HistoryQuery, HistoryStatus
 
 #: A JSON Schema object, hand-built and flat (DESIGN section 4). Treated as read-only once made.
@@ -84,6 +85,7 @@ class Result:
     `affected`: rows written; where `rolled_back`, rows that would have been. `updated`: those of an insert's that stood
     there before. `truncated`: more rows stand behind these.
     `cut_columns`: columns of the only row whose values were shortened to fit the byte cap.
+    `replayed`: the answer that an earlier call with the same idempotency key was given; then nothing was run.
     """
 
     rows: tuple[bytes, ...]
@@ -94,6 +96,7 @@ class Result:
     updated: int = 0
     cut_columns: tuple[str, ...] = ()
     rolled_back: bool = False
+    replayed: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +123,8 @@ class StatementPlan:
     continues: bool = False
     #: Writes are done, answered and rolled back.
     dry_run: bool = False
+    #: It has an idempotency key.
+    once: Once | None = None
     #: More rows written than this: all is rolled back (`too_many_rows`).
     max_affected: int | None = None
 

@@ -22,6 +22,7 @@ from schema_mcp.dialects.base import (
 )
 from schema_mcp.dialects.postgresql import errors, inserts, reader, statements, values
 from schema_mcp.dialects.postgresql.fetch import QUERIES
+from schema_mcp.dialects.queries import load
 from schema_mcp.errors import CallError
 from schema_mcp.schema.model import Column, Table
 from schema_mcp.schema.select import Selection
@@ -59,6 +60,7 @@ class PostgresqlDialect:
     begin_read = "BEGIN READ ONLY"
     begin_write = "BEGIN"
     identity = QUERIES["identity"].sql
+    idempotency = load("schema_mcp.dialects.postgresql", "idempotency.sql")
 
     def __init__(self, *, portable_reader: bool = False) -> None:
         self.portable_reader = portable_reader

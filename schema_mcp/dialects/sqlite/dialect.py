@@ -22,6 +22,7 @@ from schema_mcp.dialects.base import (
     Value,
     translate_row,
 )
+from schema_mcp.dialects.queries import load
 from schema_mcp.dialects.sqlite import errors, inserts, reader, statements, values
 from schema_mcp.dialects.sqlite.connection import DatabaseFile, SqliteConnection
 from schema_mcp.dialects.sqlite.tagged import TAGS
@@ -52,6 +53,7 @@ class SqliteDialect:
     #: Not deferred: a transaction that has read cannot always be let to write (SQLITE_BUSY_SNAPSHOT).
     begin_write = "BEGIN IMMEDIATE"
     identity = statements.IDENTITY
+    idempotency = load("schema_mcp.dialects.sqlite", "idempotency.sql")
 
     def __init__(self) -> None:
         self.sqlalchemy: SqlalchemyDialect = sqlalchemy_aiosqlite.dialect()

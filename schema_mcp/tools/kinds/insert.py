@@ -17,12 +17,13 @@ from schema_mcp.schema.types import TypeKind
 from schema_mcp.tools.arguments import read_boolean, read_list, refuse_unknown
 from schema_mcp.tools.base import Action, JsonSchema, Result, StatementPlan
 from schema_mcp.tools.conflict import WORDS, read_on_conflict
+from schema_mcp.tools.idempotency import read_once
 from schema_mcp.tools.json_schema import array_of_names, row_object
 from schema_mcp.tools.target import Compiled, Target, ToolLimits
 from schema_mcp.tools.values import bind, shown
 from schema_mcp.tools.view import CatalogView
 
-_ARGUMENTS = ("rows", "on_conflict", "conflict_columns", "returning", "dry_run")
+_ARGUMENTS = ("rows", "on_conflict", "conflict_columns", "returning", "dry_run", "idempotency_key")
 #: To a hint about null, which is SQL's.
 _JSON_NULL = f" JSON's own null is sent as {as_text('null')}."
 
@@ -85,6 +86,7 @@ class InsertTool:
             limit=None,
             answer=partial(_answer, target, len(rows), on_conflict.may_meet, bool(returning)),
             dry_run=dry_run,
+            once=None if dry_run else read_once(f"{self.name} {target.table.name}", arguments, caller),
             # Values are cast to the types that the plan knows, and the database casts on to those that there are:
             # 1.5 would become 2 in a column that is an integer by now.
             identity=target.table.identity,
@@ -236,6 +238,8 @@ def _statement(compiled: Compiled, values: tuple[DriverValue, ...], given: Given
 
 
 def _answer(target: Target, given: int, may_meet: bool, with_rows: bool, result: Result) -> bytes:
+    if result.replayed:
+        return result.replayed[:-1] + b',"replayed":true}'
     members = [b'"table":' + orjson.dumps(target.display), b'"inserted":%d' % (result.affected - result.updated)]
     if may_meet:
         members.append(b'"updated":%d,"skipped":%d' % (result.updated, given - result.affected))
@@ -259,6 +263,7 @@ def _schema(row: JsonSchema, returning: Sequence[Column] | None = None) -> JsonS
             "conflict_columns": {"type": "array", "items": {"type": "string"}},
             "returning": array_of_names(f"Columns. Default {default}."),
             "dry_run": {"type": "boolean"},
+            "idempotency_key": {"type": "string"},
         },
         "required": ["rows"],
         "additionalProperties": False,
