@@ -8,6 +8,7 @@ from schema_mcp.dialects.base import Conflict
 from schema_mcp.errors import CallError, ErrorCode, InvalidArgument
 from schema_mcp.tools.arguments import read_list, read_text
 from schema_mcp.tools.base import Action
+from schema_mcp.tools.given_rows import Run
 from schema_mcp.tools.naming import near
 from schema_mcp.tools.target import Target
 from schema_mcp.tools.values import shown
@@ -29,24 +30,25 @@ class OnConflict:
         """Rows may be skipped or updated."""
         return bool(self.key)
 
-    def of(self, names: Sequence[str]) -> Conflict | None:
-        """For rows that give these columns. Where that is the key alone there is nothing to set: they are skipped."""
+    def of(self, target: Target, run: Run) -> Conflict | None:
+        """For these rows. Where they give the key alone there is nothing to set: they are skipped.
+
+        Raises: InvalidArgument for rows that do not give the key: they would always be new ones.
+        """
+        for name in self.key:
+            if name not in run.names:
+                raise InvalidArgument(
+                    ErrorCode.MISSING_VALUE,
+                    f"rows[{run.first}] gives no value for '{target.keys[name]}', by which on_conflict finds the row "
+                    "that is there",
+                    f"Give it in each row, or name another key in 'conflict_columns'. {_keys_hint(target)}",
+                    details={"row": run.first, "columns": [target.keys[name]]},
+                )
         if not self.key:
             return None
-        return Conflict(key=self.key, updates=tuple(name for name in names if self.updates and name not in self.key))
-
-    def check(self, target: Target, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Raises: InvalidArgument for a row that does not give the key: it would always be a new one."""
-        for index, row in enumerate(rows):
-            for name in self.key:
-                if name not in row:
-                    raise InvalidArgument(
-                        ErrorCode.MISSING_VALUE,
-                        f"rows[{index}] gives no value for '{target.keys[name]}', by which on_conflict finds the row "
-                        "that is there",
-                        f"Give it in each row, or name another key in 'conflict_columns'. {_keys_hint(target)}",
-                        details={"row": index, "columns": [target.keys[name]]},
-                    )
+        return Conflict(
+            key=self.key, updates=tuple(name for name in run.names if self.updates and name not in self.key)
+        )
 
 
 def read_on_conflict(view: CatalogView, target: Target, arguments: Mapping[str, Any]) -> OnConflict:

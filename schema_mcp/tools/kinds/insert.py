@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 import orjson
@@ -10,22 +9,18 @@ import sqlalchemy as sa
 
 from schema_mcp.caller import Caller
 from schema_mcp.dialects.base import Conflict, DriverValue, GivenRows, Statement
-from schema_mcp.dialects.documents import as_text
 from schema_mcp.errors import ErrorCode, InvalidArgument
-from schema_mcp.schema.model import Column, Generated
-from schema_mcp.schema.types import TypeKind
+from schema_mcp.schema.model import Column
 from schema_mcp.tools.arguments import read_boolean, read_list, refuse_unknown
 from schema_mcp.tools.base import Action, JsonSchema, Result, StatementPlan
 from schema_mcp.tools.conflict import WORDS, read_on_conflict
+from schema_mcp.tools.given_rows import Run, read_runs
 from schema_mcp.tools.idempotency import read_once
 from schema_mcp.tools.json_schema import array_of_names, row_object
 from schema_mcp.tools.target import Compiled, Target, ToolLimits
-from schema_mcp.tools.values import bind, shown
 from schema_mcp.tools.view import CatalogView
 
 _ARGUMENTS = ("rows", "on_conflict", "conflict_columns", "returning", "dry_run", "idempotency_key")
-#: To a hint about null, which is SQL's.
-_JSON_NULL = f" JSON's own null is sent as {as_text('null')}."
 
 
 class InsertTool:
@@ -70,21 +65,17 @@ class InsertTool:
         returning = _read_returning(target, read_list(arguments, "returning"))
         dry_run = read_boolean(arguments, "dry_run")
         on_conflict = read_on_conflict(view, target, arguments)
-        rows = _read_rows(target, read_list(arguments, "rows"))
-        on_conflict.check(target, rows)
+        runs = read_runs(target, read_list(arguments, "rows"))
         statements: list[Statement] = []
-        first = 0
-        for names, group in groupby(rows, key=tuple):
-            values = [list(row.values()) for row in group]
-            statements += _statements(target, names, values, first, on_conflict.of(names), returning)
-            first += len(values)
+        for run in runs:
+            statements += _statements(target, run, on_conflict.of(target, run), returning)
         return StatementPlan(
             source=target.table.name.source,
             table=target.table.name,
             statements=tuple(statements),
             writes=True,
             limit=None,
-            answer=partial(_answer, target, len(rows), on_conflict.may_meet, bool(returning)),
+            answer=partial(_answer, target, sum(len(run.rows) for run in runs), on_conflict.may_meet, bool(returning)),
             dry_run=dry_run,
             once=None if dry_run else read_once(f"{self.name} {target.table.name}", arguments, caller),
             # Values are cast to the types that the plan knows, and the database casts on to those that there are:
@@ -93,81 +84,9 @@ class InsertTool:
         )
 
 
-def _read_rows(target: Target, given: Sequence[Any] | None) -> list[dict[str, DriverValue]]:
-    """Bound values by column name, columns in the table's order."""
-    if not given:
-        raise InvalidArgument(
-            ErrorCode.MISSING_ARGUMENT, "'rows' takes at least one row", "Send an array of objects, one a row."
-        )
-    if len(given) > target.limits.max_insert_rows:
-        raise InvalidArgument(
-            ErrorCode.TOO_MANY_ROWS,
-            f"'rows' takes at most {target.limits.max_insert_rows} rows, got {len(given)}",
-            "Split the rows over several calls.",
-        )
-    return [_read_row(target, row, index) for index, row in enumerate(given)]
-
-
-def _read_row(target: Target, given: Any, index: int) -> dict[str, DriverValue]:
-    if not isinstance(given, dict):
-        raise InvalidArgument(
-            ErrorCode.INVALID_ARGUMENT,
-            f"'rows[{index}]' takes an object, got {shown(given)}",
-            f"Send column names and values. {target.columns_hint(target.insertable)}",
-        )
-    bound: dict[str, DriverValue] = {}
-    for name, value in given.items():
-        column = _column(target, name)
-        if column.name in bound:
-            raise InvalidArgument(
-                ErrorCode.INVALID_ARGUMENT, f"rows[{index}] names column '{name}' twice", "Name each column once."
-            )
-        bound[column.name] = _bind(target, column, value, index)
-    missing = [target.keys[column.name] for column in target.insertable if column.required and column.name not in bound]
-    if missing:
-        raise InvalidArgument(
-            ErrorCode.MISSING_VALUE,
-            f"rows[{index}] of table '{target.display}' lacks a value for: {', '.join(missing)}",
-            "These columns are NOT NULL and have no default: give each a value.",
-            details={"row": index, "columns": missing},
-        )
-    return {column.name: bound[column.name] for column in target.table.columns if column.name in bound}
-
-
-def _bind(target: Target, column: Column, value: Any, index: int) -> DriverValue:
-    key = target.keys[column.name]
-    if value is not None:
-        place = f"rows[{index}]: column '{key}' of table '{target.display}'"
-        return bind(target.dialect, column.type, value, place)
-    if not column.nullable and column.generated is Generated.NO:
-        raise InvalidArgument(
-            ErrorCode.MISSING_VALUE,
-            f"rows[{index}]: column '{key}' of table '{target.display}' is NOT NULL, got null",
-            "Give it a value." + (_JSON_NULL if column.type.kind is TypeKind.JSON else ""),
-            details={"row": index, "columns": [key]},
-        )
-    return None
-
-
-def _column(target: Target, name: str) -> Column:
-    column = target.by_key.get(name)
-    if column is None:
-        raise target.unknown(name, target.insertable)
-    if not column.insertable:
-        raise InvalidArgument(
-            ErrorCode.INVALID_ARGUMENT,
-            f"column '{name}' of table '{target.display}' takes no value: "
-            + (
-                "the database makes it" if column.generated is not Generated.NO else "the connected role may not set it"
-            ),
-            f"Leave it out. {target.columns_hint(target.insertable)}",
-        )
-    return column
-
-
 def _read_returning(target: Target, given: Sequence[Any] | None) -> tuple[Column, ...]:
     if given is None:
-        return _default_returning(target)
+        return target.remembered("default returning", partial(_default_returning, target))
     if given and not target.table.returns_rows:
         raise InvalidArgument(
             ErrorCode.INVALID_ARGUMENT,
@@ -196,15 +115,10 @@ def _default_returning(target: Target) -> tuple[Column, ...]:
 
 
 def _statements(
-    target: Target,
-    names: tuple[str, ...],
-    rows: list[list[DriverValue]],
-    first: int,
-    conflict: Conflict | None,
-    returning: tuple[Column, ...],
+    target: Target, run: Run, conflict: Conflict | None, returning: tuple[Column, ...]
 ) -> Iterator[Statement]:
-    """Of rows with the same columns. `first`: the place of the first one in the call."""
     dialect, with_rows = target.dialect, target.table.returns_rows
+    names, first, rows = run.names, run.first, run.rows
     columns = [column for column in target.table.columns if column.name in names]
 
     def build(size: int) -> tuple[sa.Insert, Sequence[Column], int]:
@@ -220,8 +134,8 @@ def _statements(
 
     tells = conflict is not None and bool(conflict.updates)
     if dialect.binds_lists and names:
-        lists = tuple([row[index] for row in rows] for index in range(len(names)))
-        yield _statement(compiled(0), lists, GivenRows(first, len(rows), "", tells), with_rows)  # type: ignore[arg-type]
+        lists = tuple(map(list, zip(*rows, strict=True)))
+        yield _statement(compiled(0), lists, GivenRows(first, len(rows), "", tells), with_rows)
         return
     sizes = [size for size in dialect.insert_sizes if size * len(names) <= dialect.max_parameters] if names else [1]
     start = 0
