@@ -201,3 +201,23 @@ async def test_a_cancelled_call_gives_its_key_back(home: Home, tmp_path: Path, k
         answer = await program.peer.call("insert_cats", call)
         assert (answer["inserted"], answer.get("replayed")) == (1, None)
         assert home.rows() == 1
+
+
+async def test_a_key_in_a_transaction_of_several_calls_needs_the_table_beside_the_data(
+    cats: Place, settings: dict[str, Any]
+) -> None:
+    calls = [
+        {"tool": "insert_cats", "arguments": {"rows": [{"name": "Tom"}], "idempotency_key": "k"}},
+        {"tool": "insert_cats", "arguments": {"rows": [{"name": "Tim"}]}},
+    ]
+    async with inside(cats.url, **settings) as program:
+        answer = await program.peer.call("run_batch", {"calls": calls})
+        if "state__url" in settings:
+            assert "'idempotency_key' cannot be kept" in answer["error"]["message"]
+            apart = await program.peer.call("run_batch", {"calls": calls, "mode": "independent"})
+            assert [result["result"]["inserted"] for result in apart["results"]] == [1, 1]
+            assert await names(program) == ["Tom", "Tim"]
+            return
+        again = await program.peer.call("run_batch", {"calls": calls})
+        assert [result["result"].get("replayed") for result in again["results"]] == [True, None]
+        assert await names(program) == ["Tom", "Tim", "Tim"]

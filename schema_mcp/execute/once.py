@@ -5,8 +5,9 @@ end of both. Elsewhere it is claimed in the server's own store before, and kept 
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any
 
 from schema_mcp.dialects.base import Connection, Dialect, DriverValue, Statement
@@ -14,9 +15,12 @@ from schema_mcp.errors import ErrorCode, InvalidArgument, OutcomeUnknown, Unavai
 from schema_mcp.state.keys import Held, Keys, Once
 from schema_mcp.state.place import NoPlace
 from schema_mcp.state.store import StoreError
+from schema_mcp.tools.base import Result, StatementPlan
 
 #: How long storing the end of a call may hold up its answer.
 KEEP_TIMEOUT_S = 5.0
+#: What to do where a key is kept beside the data and the answer to COMMIT was lost.
+REPEAT = "Repeat the call with the same idempotency_key: it is done once, and its answer tells."
 
 
 class Replayed(Exception):
@@ -26,10 +30,44 @@ class Replayed(Exception):
         super().__init__()
         self.answer = answer
 
+    def result(self, generation: int) -> Result:
+        """As a result, of which a tool makes the same answer."""
+        return Result(rows=(), truncated=False, keys=(), affected=0, generation=generation, replayed=self.answer)
 
-def is_installed(dialect: Dialect) -> Statement:
-    """Gives a row if keys are kept beside the data."""
-    return Statement(dialect.idempotency["installed"].sql, ())
+
+def installed(plan: StatementPlan, dialect: Dialect) -> StatementPlan:
+    """Gives a row if keys are kept beside the data that `plan` is about."""
+    return StatementPlan(
+        source=plan.source,
+        table=plan.table,
+        statements=(Statement(dialect.idempotency["installed"].sql, ()),),
+        writes=False,
+        limit=1,
+        answer=lambda _: b"",
+    )
+
+
+async def run_around(
+    keys: Keys,
+    plan: StatementPlan,
+    run: Callable[[StatementPlan], Awaitable[Result]],
+    may_be_done: Callable[[], bool],
+) -> Result:
+    """What `run` gives; the key is claimed in the store before, and kept with the answer after.
+
+    `may_be_done`: of a run that failed. Raises: as `claim` and `run`.
+    """
+    once = plan.once
+    assert once is not None
+    await claim(keys, once)
+    try:
+        result = await run(replace(plan, once=None))
+    except BaseException:
+        if not may_be_done():
+            await settle(keys, once, None)
+        raise
+    await settle(keys, once, plan.answer(result))
+    return result
 
 
 async def claim_beside(connection: Connection, dialect: Dialect, once: Once, keep_s: float) -> None:
@@ -80,6 +118,16 @@ async def settle(keys: Keys, once: Once, answer: bytes | None) -> None:
     """
     with suppress(StoreError, TimeoutError):
         await _completed(keys.release(once) if answer is None else keys.keep(once, answer.decode()))
+
+
+def no_key_in_a_batch() -> InvalidArgument:
+    """The error for a key in a transaction of several calls: the store cannot be of one mind with it."""
+    return InvalidArgument(
+        ErrorCode.INVALID_ARGUMENT,
+        "'idempotency_key' cannot be kept for a call in a transaction with others: the database has no table for it",
+        "Send the call by itself, or use mode 'independent'. Whoever runs the server can apply "
+        "migrations/targets/*/idempotency.sql.",
+    )
 
 
 def _refuse(once: Once, held: Held) -> None:

@@ -32,6 +32,8 @@ class Policy:
         match action:
             case "insert":
                 return self.mode in (AccessMode.INSERT, AccessMode.WRITE)
+            case "batch":
+                return True  # each call in it is asked for
             case "update" | "delete":
                 return self.mode is AccessMode.WRITE
         return action in ("read", "inspect")
@@ -45,10 +47,10 @@ class Policy:
                 f'It runs with access.mode = "{self.mode}"; whoever runs it can change that.',
             )
 
-    @staticmethod
-    def hints(action: str) -> tuple[bool, bool, bool]:
+    def hints(self, action: str) -> tuple[bool, bool, bool]:
         """(read-only, destructive, idempotent) of MCP's tool annotations for an action."""
         return {
+            "batch": (self.mode is AccessMode.READ, self.mode is AccessMode.WRITE, self.mode is AccessMode.READ),
             "insert": (False, False, False),
             "update": (False, True, True),
             "delete": (False, True, True),

@@ -1,9 +1,11 @@
 """What tools need of a catalog: the tables of one generation, by any name a caller may use."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from schema_mcp.caller import Caller
+from schema_mcp.errors import CallError
 from schema_mcp.schema.model import Schema, TableName
 from schema_mcp.tools.base import Action, JsonSchema, Plan, StatementPlan
 from schema_mcp.tools.cursor import CursorSecret
@@ -47,6 +49,13 @@ class CatalogView(Protocol):
         """The table that `given` names: as `list_tables` shows it, qualified, or by its slug.
 
         Raises: InvalidArgument (`unknown_table`), StaleSchema for one that is gone.
+        """
+        ...
+
+    def find(self, name: str, arguments: Mapping[str, Any]) -> "tuple[TableTool, Target, Mapping[str, Any]]":
+        """The tool of that name, of one table or its twin, with the table and the arguments without `table`.
+
+        Raises: CallError (`unknown_tool`, `unknown_table`, `permission_denied`, `not_allowed`, ...).
         """
         ...
 
@@ -98,6 +107,30 @@ class TableTool(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchCall:
+    """One call of a batch: a tool of a table, and arguments without `table`."""
+
+    index: int
+    name: str
+    tool: TableTool
+    target: Target
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPlan:
+    """Calls in the order asked, or why one cannot be made; `names` of their tools and `arguments` as they were given.
+
+    `together`: in one transaction, and then every call can be made; else each by itself.
+    """
+
+    names: tuple[str, ...]
+    arguments: tuple[Mapping[str, Any], ...]
+    calls: tuple[BatchCall | CallError, ...]
+    together: bool
+
+
 class ServerTool(Protocol):
     """A tool of the server itself: always there, the same whatever the tables."""
 
@@ -110,6 +143,6 @@ class ServerTool(Protocol):
         """Independent of the tables."""
         ...
 
-    def plan(self, view: CatalogView, arguments: Mapping[str, Any], caller: Caller) -> Plan:
+    def plan(self, view: CatalogView, arguments: Mapping[str, Any], caller: Caller) -> Plan | BatchPlan:
         """What the call becomes. Raises: CallError."""
         ...
