@@ -26,6 +26,7 @@ from schema_mcp.schema.model import TableName
 from schema_mcp.schema.select import Selection
 from schema_mcp.security.policy import Policy
 from schema_mcp.state.keeper import Keeper
+from schema_mcp.state.keys import Keys
 from schema_mcp.state.place import AUTO, NoPlace, Place, identify, locate
 from schema_mcp.state.records import Hooks, Loaded, Seen
 from schema_mcp.tools.base import SourceStatus
@@ -101,9 +102,10 @@ def wire(
         on_reading=lambda reading, changed: keeper.note(_seen(reading), changed=changed),
     )
     several, secret = build_settings.limits.several, build_settings.cursor_secret
+    who = identify(source.name, url, selection, settings.watch.reader)
     keeper = Keeper(
         where,
-        identify(source.name, url, selection, settings.watch.reader),
+        who,
         source.name,
         Hooks(
             give=lambda left: _give(follower, left, policy, several=several),
@@ -121,11 +123,13 @@ def wire(
         statement_timeout_s=settings.limits.statement_timeout_s,
         call_timeout_s=settings.limits.call_timeout_s,
         max_bytes=settings.results.max_bytes,
+        idempotency_keep_s=settings.state.idempotency_keep_s,
     )
+    keys = Keys(where, who, keep_s=settings.state.idempotency_keep_s, lock_timeout_s=settings.state.lock_timeout_s)
     listens = settings.watch.listen == "auto" and dialect.name == "postgresql"
     return AppSource(
         database=database,
-        executor=Executor(database, limits, follower.notice),
+        executor=Executor(database, limits, follower.notice, keys),
         follower=follower,
         keeper=keeper,
         listener=Listener(database, follower.notice, observe) if listens else None,

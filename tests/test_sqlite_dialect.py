@@ -4,6 +4,7 @@ import math
 import sqlite3
 from collections.abc import Sequence
 from contextlib import aclosing, closing
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -201,9 +202,9 @@ async def test_rows_are_inserted_by_column_and_hostile_names_are_only_names(path
         target = sa.table(table.name.name, *[sa.column(column.name) for column in table.columns], schema="main")
         returning = DIALECT.row([(column.name, target.c[column.name], column.type) for column in table.columns], ())
         labels = [column.name for column in table.columns]
-        both = DIALECT.insert(target, table.columns[::-1]).returning(*returning)
-        none = DIALECT.insert(target, ()).returning(*returning)
-        found = await rows_of(connection, compiled(both, labels, c0="second", c1="first"))
+        both = DIALECT.insert(target, table.columns[::-1], 1, None)[0].returning(*returning)
+        none = DIALECT.insert(target, (), 1, None)[0].returning(*returning)
+        found = await rows_of(connection, replace(compiled(both, labels), values=("second", "first")))
         found += await rows_of(connection, compiled(none, labels))
     key = name.replace('"', '\\"')
     assert [row.json.decode() for row in found] == [

@@ -111,6 +111,10 @@ class Catalog:
         target = self.targets.get(name)
         return target if target is not None and "query" in self.allowed(target) else None
 
+    def permits(self, action: Action, target: Target) -> bool:
+        """See `CatalogView.permits`."""
+        return self.policy.permits(action, target.table)
+
     def allowed(self, target: Target) -> Sequence[str]:
         """The kinds that serve this table."""
         return tuple(tool.name for tool in TABLE_TOOLS if _offered(tool, target, self.policy))

@@ -160,6 +160,8 @@ class StateSettings:
     max_changes: int = 100_000
     #: Seconds that the store is waited for while another program holds it. Serving never waits.
     lock_timeout_s: float = 10.0
+    #: Seconds for which the idempotency key of a call is remembered, here or beside the data.
+    idempotency_keep_s: float = 604_800.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +238,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "server.port": (0, 65_535),
     "state.max_changes": (1, 10_000_000),
     "state.lock_timeout_s": (0.01, 3_600),
+    "state.idempotency_keep_s": (1, 31_536_000),
 }
 
 #: Keys whose value is never shown.

@@ -9,14 +9,15 @@ phrases the statements, the driver runs them.
 """
 
 import time
-from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 
-from schema_mcp.errors import CallError
+from schema_mcp.dialects.queries import Query
+from schema_mcp.errors import CallError, StatementRefused
 from schema_mcp.schema.model import Column, Schema, Table, TableName
 from schema_mcp.schema.select import Selection
 from schema_mcp.schema.types import SqlType
@@ -86,6 +87,31 @@ class Reading:
     mark: object = field(default=None, compare=False, repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """What an insert does where a row with the same key stands: sets the columns `updates`, or without any skips it.
+
+    `key`: the columns of a primary or unique key.
+    """
+
+    key: tuple[str, ...]
+    updates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GivenRows:
+    """The rows that a statement inserts: `count` of a call's, from its row `first` on.
+
+    `single`: the statement's text for one row, where the rows are not bound as lists. `tells_updates`: what comes back
+    has as its only key `UPDATED` for each row that stood there before.
+    """
+
+    first: int
+    count: int
+    single: str = ""
+    tells_updates: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Related:
     """Rows of a related table in one statement with those that they belong to; see `nested`.
@@ -118,6 +144,30 @@ class Statement:
     keys: int = 0
     returns_rows: bool = True
     related: tuple[Related, ...] = ()
+    given: GivenRows | None = None
+
+
+#: The key of a row that an insert found there and has set; see `GivenRows`.
+UPDATED = ("updated",)
+
+
+class RowRefused(Exception):
+    """The database refused one of a statement's `GivenRows`: `row`, counted from 0 in its call. The cause is why."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(row)
+        self.row = row
+
+
+def translate_row(error: BaseException, translate: Callable[[BaseException], CallError | None]) -> CallError | None:
+    """What `translate` makes of the driver's error, with the row of a RowRefused in the message and the details."""
+    if not isinstance(error, RowRefused) or error.__cause__ is None:
+        return translate(error)
+    refused = translate(error.__cause__)
+    if isinstance(refused, StatementRefused):
+        refused.details = {"row": error.row, **(refused.details or {})}
+        refused.message = f"rows[{error.row}]: {refused.message}"
+    return refused
 
 
 class Row(NamedTuple):
@@ -154,6 +204,9 @@ class Dialect(Protocol):
     nulls_first: bool
     #: A list can be bound as one parameter, so that a statement's text does not grow with the number of values.
     binds_lists: bool
+    #: How many rows one statement inserts where lists are not bound, the most first, and how many values it may bind.
+    insert_sizes: tuple[int, ...]
+    max_parameters: int
     #: How strings begin that stand for a value which JSON, or the column's type, has no other form for: such a string
     #: goes to `encode` as it is.
     tags: tuple[str, ...]
@@ -171,6 +224,8 @@ class Dialect(Protocol):
     #: A query for what the relation of that schema and name (two parameters) is now, as one text: equal texts mean the
     #: same relation with the same columns and types. `fingerprint.identity` of it is `Table.identity`.
     identity: str
+    #: Statements for idempotency keys beside the data: `installed`, `claim`, `held`, `keep`, `forget`.
+    idempotency: Mapping[str, Query]
 
     def engine_options(self, url: sa.URL, limits: SessionLimits) -> tuple[sa.URL, Mapping[str, Any]]:
         """The URL for `create_async_engine` and its keyword arguments (connect_args and such), limits set."""
@@ -219,10 +274,13 @@ class Dialect(Protocol):
         """
         ...
 
-    def insert(self, target: sa.TableClause, columns: Sequence[Column]) -> sa.Insert:
-        """Inserts the bound values `c0`, `c1` ... in the order of `columns`; none: one row of defaults.
+    def insert(
+        self, target: sa.TableClause, columns: Sequence[Column], rows: int, conflict: Conflict | None
+    ) -> tuple[sa.Insert, Sequence[sa.ColumnElement[Any]]]:
+        """Inserts `rows` rows of values in the order of `columns`, row after row; none: one row of defaults.
 
-        Where `binds_lists`, each parameter is the list of one column's values and all rows go in at once.
+        Where `binds_lists`, each parameter is the list of one column's values and any number of rows go in at once.
+        Second, where a `conflict` updates rows: the keys that must come back for `fetch` to tell which.
         """
         ...
 
@@ -239,10 +297,10 @@ class Dialect(Protocol):
         """Runs the statement; its rows in batches, in order, at most `max_rows` (0: all of them, as for RETURNING).
 
         Cancelling the task that iterates, or closing the iterator, stops the statement in the database before either
-        returns. Raises what the driver raises.
+        returns. Raises what the driver raises; of rows that are inserted RowRefused.
         """
         ...
 
     def translate(self, error: BaseException, table: Table | None) -> CallError | None:
-        """The driver's error in our words; None if it is not one of the driver's."""
+        """The driver's error in our words, with the row of a RowRefused; None if it is not one of the driver's."""
         ...

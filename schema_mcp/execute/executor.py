@@ -9,12 +9,23 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
-from schema_mcp.dialects.base import Connection, Statement
+from schema_mcp.dialects.base import UPDATED, Connection, Statement
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown, StaleSchema, StatementRefused
 from schema_mcp.execute.engines import Database
+from schema_mcp.execute.once import (
+    REPEAT,
+    Replayed,
+    claim_beside,
+    installed,
+    keep_beside,
+    no_key_in_a_batch,
+    run_around,
+)
 from schema_mcp.execute.rows import Rows, too_long, too_many, unknown
+from schema_mcp.execute.steps import Done, Step, StepFailed
 from schema_mcp.schema.fingerprint import identity
 from schema_mcp.schema.model import Table
+from schema_mcp.state.keys import Keys
 from schema_mcp.tools.base import Result, StatementPlan
 from schema_mcp.tools.changes import COUNTED_ROWS
 
@@ -33,59 +44,65 @@ class ExecutionLimits:
     statement_timeout_s: float
     call_timeout_s: float
     max_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A plan, and the table that it is for. `instead`: steps in its place where the database refuses it, to find out
-    which part of it that is about. `tag`: what whoever made it knows it by.
-    """
-
-    plan: StatementPlan
-    table: Table
-    tag: int = 0
-    instead: "Callable[[], Sequence[Step]] | None" = None
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What a step gave."""
-
-    step: Step
-    result: Result
-
-
-class StepFailed(CallError):
-    """One of several steps could not be done, and so none is."""
-
-    def __init__(self, step: Step, error: CallError) -> None:
-        super().__init__(error.code, error.message, error.hint, retryable=error.retryable)
-        self.step = step
-        self.error = error
+    idempotency_keep_s: float = 604_800.0
 
 
 class Executor:
     """Runs plans against one database. `on_stale` is told when the database no longer knows what a plan names."""
 
-    def __init__(self, database: Database, limits: ExecutionLimits, on_stale: Callable[[], None]) -> None:
+    def __init__(
+        self, database: Database, limits: ExecutionLimits, on_stale: Callable[[], None], keys: Keys | None = None
+    ) -> None:
         self.database = database
         self.limits = limits
         self.on_stale = on_stale
+        self.keys = keys
 
     async def run(self, plan: StatementPlan, table: Table, generation: int) -> Result:
         """The plan's result.
 
         Raises: CallError; asyncio.CancelledError once nothing of the call runs in the database any more.
         """
-        ((done,),) = await self.run_all([Step(plan, table)], generation)
-        return done.result
+        if plan.once is None or self.keys is None:
+            return await self._run_alone(plan, table, generation, _Progress(Step(plan, table)))
+        if await self._keeps_keys(plan, table, generation):
+            try:
+                return await self._run_alone(plan, table, generation, _Progress(Step(plan, table)))
+            except OutcomeUnknown as unknown:
+                raise OutcomeUnknown(unknown.message, REPEAT) from unknown
+        progress = _Progress(Step(plan, table))
+        try:
+            return await run_around(
+                self.keys,
+                plan,
+                lambda plan: self._run_alone(plan, table, generation, progress),
+                lambda: progress.committing,
+            )
+        except Replayed as done:
+            return done.result(generation)
 
     async def run_all(self, steps: Sequence[Step], generation: int) -> list[list[Done]]:
         """What each step gave, all of them in one transaction if they are more than one.
 
         Raises: StepFailed, with the one that failed, if they are more than one; else as `run`.
         """
-        progress = _Progress(steps[0])
+        for step in steps:
+            if step.plan.once is not None:
+                if await self._keeps_keys(step.plan, step.table, generation):
+                    break
+                raise StepFailed(step, no_key_in_a_batch())
+        return await self._run_steps(steps, generation, _Progress(steps[0]))
+
+    async def _run_alone(self, plan: StatementPlan, table: Table, generation: int, progress: "_Progress") -> Result:
+        ((done,),) = await self._run_steps([Step(plan, table)], generation, progress)
+        return done.result
+
+    async def _keeps_keys(self, plan: StatementPlan, table: Table, generation: int) -> bool:
+        """Whether the database keeps idempotency keys beside its data. Raises: as `run`."""
+        asked = installed(plan, self.database.dialect)
+        return (await self._run_alone(asked, table, generation, _Progress(Step(asked, table)))).affected > 0
+
+    async def _run_steps(self, steps: Sequence[Step], generation: int, progress: "_Progress") -> list[list[Done]]:
         try:
             async with asyncio.timeout(self.limits.call_timeout_s) as limit:
                 return await self._attempts(steps, generation, progress)
@@ -224,6 +241,11 @@ class Executor:
         """Runs the plan's statements and checks what may only be known then."""
         plan = step.plan
         collected = Rows(plan.limit, self.limits.max_bytes, left_bytes=left_bytes, max_affected=plan.max_affected)
+        if plan.once is not None:
+            try:
+                await claim_beside(connection, self.database.dialect, plan.once, self.limits.idempotency_keep_s)
+            except Replayed as done:
+                return done.result(generation)
         if plan.matching is not None:
             await self._refuse_too_many(connection, plan, step.table)
         for statement in plan.statements:
@@ -239,7 +261,10 @@ class Executor:
         if plan.dry_run and alone:
             check = Statement(self.database.dialect.check_deferred, ())
             await self._run(connection, check, Rows(None, self.limits.max_bytes))
-        return collected.result(generation, rolled_back=plan.dry_run)
+        result = collected.result(generation, rolled_back=plan.dry_run)
+        if plan.once is not None:
+            await keep_beside(connection, self.database.dialect, plan.once, plan.answer(result))
+        return result
 
     async def _refuse_too_many(self, connection: Connection, plan: StatementPlan, table: Table) -> None:
         """Before anything is written. Raises: LimitReached (`too_many_rows`)."""
@@ -261,6 +286,8 @@ class Executor:
             ):
                 async for batch in batches:
                     collected.add(batch)
+                    if statement.given is not None and statement.given.tells_updates:
+                        collected.updated += sum(row.keys == UPDATED for row in batch)
                     if collected.enough:
                         return
         except TimeoutError:

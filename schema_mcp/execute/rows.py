@@ -25,6 +25,7 @@ class Rows:
         self.keys: tuple[DriverValue, ...] = ()
         self.size = 0
         self.seen = 0
+        self.updated = 0
         self.full = False
         self.cut: tuple[str, ...] = ()
         self.total: DriverValue = None
@@ -63,6 +64,7 @@ class Rows:
             truncated=self.full,
             keys=self.keys,
             affected=self.seen,
+            updated=self.updated,
             generation=generation,
             cut_columns=self.cut,
             rolled_back=rolled_back,

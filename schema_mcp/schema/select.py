@@ -6,6 +6,8 @@ from fnmatch import fnmatchcase
 
 #: The schema of the server's own store (`state.store`), where that is in a PostgreSQL database.
 OWN_SCHEMA = "schema_mcp"
+#: The opt-in table of idempotency keys; on SQLite it is among the others.
+OWN_TABLE = "schema_mcp_idempotency"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +26,7 @@ class Selection:
 
     def takes(self, schema: str, name: str) -> bool:
         """Whether the relation is served. Those of the server's own store never are: one holds its secrets."""
-        if schema == OWN_SCHEMA and name.startswith(f"{OWN_SCHEMA}_"):
+        if name == OWN_TABLE or (schema == OWN_SCHEMA and name.startswith(f"{OWN_SCHEMA}_")):
             return False
         if self.include and not _matches(self.include, schema, name):
             return False

@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 import orjson
 
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown
-from schema_mcp.execute.executor import Done, Executor, Step, StepFailed
+from schema_mcp.execute.executor import Executor
+from schema_mcp.execute.steps import Done, Step, StepFailed
 from schema_mcp.tools.base import Action, StatementPlan
 from schema_mcp.tools.batch import Run, alone, named, runs
 from schema_mcp.tools.view import BatchCall, BatchPlan

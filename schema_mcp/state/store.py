@@ -22,7 +22,7 @@ from schema_mcp.schema.select import OWN_SCHEMA
 from schema_mcp.state.place import Place
 
 #: Revisions of migrations/state, oldest first. Known without Alembic, whose import would cost start-up time.
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 #: Where a PostgreSQL database holds the tables; no selection takes them, so that they do not become tools.
 SCHEMA = OWN_SCHEMA
 VERSION_TABLE = "schema_mcp_version"
@@ -62,6 +62,13 @@ changes = sa.Table(
     sa.Column("source", _number),
     *(sa.Column(name, sa.Double) for name in ("at", "since")),
     *(sa.Column(name, sa.Text) for name in ("kind", "schema", "name", "sentences", "gone")),
+)
+keys = sa.Table(
+    "schema_mcp_key",
+    metadata,
+    *(sa.Column(name, sa.Text, primary_key=True) for name in ("source", "principal", "tool", "key")),
+    *(sa.Column(name, sa.Text) for name in ("digest", "answer")),
+    sa.Column("created_at", sa.Double),
 )
 
 

@@ -14,6 +14,7 @@ import orjson
 from schema_mcp.dialects.base import DriverValue, Statement
 from schema_mcp.errors import CallError, StatementRefused
 from schema_mcp.schema.model import TableName
+from schema_mcp.state.keys import Once
 from schema_mcp.state.records import HistoryAnswer, HistoryQuery, HistoryStatus
 
 #: A JSON Schema object, hand-built and flat (DESIGN section 4). Treated as read-only once made.
@@ -84,9 +85,10 @@ class ToolSpec:
 class Result:
     """What a statement plan gave. `rows`: JSON objects; `keys`: the order keys of the last row, if it asked for any.
 
-    `affected`: rows written; where `rolled_back`, rows that would have been. `truncated`: more rows stand behind these.
-    `cut_columns`: columns of the only row whose values were shortened to fit the byte cap. `total`: what the plan's
-    `total` answered; None where it was not asked.
+    `affected`: rows written; where `rolled_back`, rows that would have been. `updated`: those of an insert's that stood
+    there before. `truncated`: more rows stand behind these. `cut_columns`: columns of the only row whose values were
+    shortened to fit the byte cap. `total`: what the plan's `total` answered; None where it was not asked. `replayed`:
+    the answer that an earlier call with the same idempotency key was given; then nothing was run.
     """
 
     rows: tuple[bytes, ...]
@@ -94,9 +96,11 @@ class Result:
     keys: tuple[DriverValue, ...]
     affected: int
     generation: int
+    updated: int = 0
     cut_columns: tuple[str, ...] = ()
     rolled_back: bool = False
     total: DriverValue = None
+    replayed: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +131,8 @@ class StatementPlan:
     counted: bool = False
     #: Writes are done, answered and rolled back.
     dry_run: bool = False
+    #: It has an idempotency key.
+    once: Once | None = None
     #: More rows written than this: all is rolled back (`too_many_rows`).
     max_affected: int | None = None
     #: Asked first: how many rows match (its one key), so that too many are not written to be rolled back.

@@ -7,7 +7,7 @@ statements.
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -22,6 +22,8 @@ from schema_mcp.tools.naming import column_keys, display_name, near
 
 #: Compiled statements kept for one table.
 MAX_SHAPES = 200
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,7 @@ class Target:
     _relation: sa.TableClause | None = field(init=False, default=None)
     _digest: str = field(init=False, default="")
     _compiled: "OrderedDict[Hashable, Compiled]" = field(init=False, default_factory=OrderedDict)
+    _remembered: dict[Hashable, Any] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         keys = column_keys(self.table)
@@ -229,6 +232,15 @@ class Target:
         if column is not None and name not in self.table.row_identity:
             return column.type
         return _IDENTITY_TYPES[name]
+
+    def remembered(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What `make` has made of the table alone, for that key; made anew now and then."""
+        if key not in self._remembered:
+            if len(self._remembered) >= MAX_SHAPES:
+                self._remembered.clear()
+            self._remembered[key] = make()
+        made: Made = self._remembered[key]
+        return made
 
     def compiled(
         self, shape: Hashable, build: Callable[[], tuple[sa.sql.ClauseElement, Sequence[Column], int]]

@@ -133,7 +133,10 @@ def _hint(type_: SqlType, given: Any) -> str:
 
 
 def _exact(type_: SqlType, given: Any) -> Value:
-    if not type_.enforced and _is_number_beyond(type_.kind, given):
+    if type(given) is str:
+        if type_.kind is TypeKind.TEXT:
+            return given
+    elif not type_.enforced and _is_number_beyond(type_.kind, given):
         return given
     match type_.kind:
         case TypeKind.INTEGER:

@@ -73,6 +73,10 @@ class CatalogView(Protocol):
         """The related tables whose rows may be queried, by the name that `include` takes."""
         ...
 
+    def permits(self, action: Action, target: Target) -> bool:
+        """Whether the policy lets a call do that to this table."""
+        ...
+
     def allowed(self, target: Target) -> Sequence[str]:
         """The kinds of tools that serve this table: `query`, `insert`."""
         ...

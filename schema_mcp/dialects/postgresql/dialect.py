@@ -10,6 +10,7 @@ from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 
 from schema_mcp.dialects.base import (
     Aggregates,
+    Conflict,
     Connection,
     DriverValue,
     Gate,
@@ -18,10 +19,12 @@ from schema_mcp.dialects.base import (
     SessionLimits,
     Statement,
     Value,
+    translate_row,
 )
-from schema_mcp.dialects.postgresql import conditions, errors, reader, statements, values
+from schema_mcp.dialects.postgresql import conditions, errors, inserts, reader, statements, values
 from schema_mcp.dialects.postgresql.aggregates import PostgresqlAggregates
 from schema_mcp.dialects.postgresql.fetch import QUERIES
+from schema_mcp.dialects.queries import load
 from schema_mcp.errors import CallError
 from schema_mcp.schema.model import Column, Table
 from schema_mcp.schema.select import Selection
@@ -53,6 +56,8 @@ class PostgresqlDialect:
     has_statement_timeout = True
     nulls_first = False
     binds_lists = True
+    insert_sizes: tuple[int, ...] = ()
+    max_parameters = 32_767
     tags: tuple[str, ...] = ()
     counts_changes_of_views = True
     check_deferred = "SET CONSTRAINTS ALL IMMEDIATE"
@@ -61,6 +66,7 @@ class PostgresqlDialect:
     explain = "EXPLAIN "
     aggregates: Aggregates = PostgresqlAggregates()
     identity = QUERIES["identity"].sql
+    idempotency = load("schema_mcp.dialects.postgresql", "idempotency.sql")
 
     def __init__(self, *, portable_reader: bool = False) -> None:
         self.portable_reader = portable_reader
@@ -114,9 +120,11 @@ class PostgresqlDialect:
         """By the operators of PostgreSQL that indexes serve."""
         return conditions.condition(operator, column, type_, names)
 
-    def insert(self, target: sa.TableClause, columns: Sequence[Column]) -> sa.Insert:
+    def insert(
+        self, target: sa.TableClause, columns: Sequence[Column], rows: int, conflict: Conflict | None
+    ) -> tuple[sa.Insert, Sequence[sa.ColumnElement[Any]]]:
         """All rows in one statement, by `unnest`."""
-        return statements.insert(target, columns)
+        return inserts.insert(target, columns, conflict)
 
     def row(
         self, columns: Sequence[tuple[str, sa.ColumnElement[Any], SqlType]], keys: Sequence[sa.ColumnElement[Any]]
@@ -134,7 +142,7 @@ class PostgresqlDialect:
 
     def translate(self, error: BaseException, table: Table | None) -> CallError | None:
         """By SQLSTATE."""
-        return errors.translate(error, table)
+        return translate_row(error, lambda cause: errors.translate(cause, table))
 
 
 def _milliseconds(seconds: float) -> str:

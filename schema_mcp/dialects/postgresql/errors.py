@@ -60,7 +60,7 @@ _REFUSED_HINTS = {
     "428C9": "The database makes this column's value itself; leave the column out.",
     "42P10": "Give in conflict_columns the columns of a primary or unique key; describe_table lists them.",
     "55000": "A materialized view has no rows before its first REFRESH MATERIALIZED VIEW, a view may take no such "
-    "statement; describe_table says what may be done.",
+    "statement, a deferrable key finds no row for on_conflict; describe_table says what may be done.",
     "25P02": "An earlier statement of this transaction failed; roll it back and begin again.",
     "P0001": "A trigger or function of the database refused; its message says why.",
 }

@@ -1,36 +1,17 @@
 """The statements that PostgreSQL phrases in its own way, and how one is run on asyncpg."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import nullcontext
-
-import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from schema_mcp.dialects.base import Connection, Related, Row, Statement
 from schema_mcp.dialects.nested import NUMBERS, Nested, most_rows
+from schema_mcp.dialects.postgresql.inserts import insert_given
 from schema_mcp.dialects.postgresql.rows import finished
-from schema_mcp.dialects.postgresql.values import read
-from schema_mcp.schema.model import Column
 
 #: Rows taken from a cursor at a time; above so many rows a statement runs through a cursor.
 BATCH_ROWS = 500
 #: The same where rows of related tables come with them; far fewer come than may.
 BATCH_NESTED_ROWS = 5_000
-
-
-def insert(target: sa.TableClause, columns: Sequence[Column]) -> sa.Insert:
-    """`INSERT ... SELECT casts FROM unnest($1, $2, ...)`: one statement text for any number of rows, in their order."""
-    if not columns:
-        return sa.insert(target).values({})
-    names = [f"c{index}" for index in range(len(columns))]
-    lists = [sa.bindparam(name, type_=ARRAY(sa.Text())) for name in names]
-    rows = (
-        sa.func.unnest(*lists)
-        .table_valued(*[sa.column(name, sa.Text()) for name in names], with_ordinality="n", name="given")
-        .render_derived()
-    )
-    values = [read(rows.c[name], column.type) for name, column in zip(names, columns, strict=True)]
-    return sa.insert(target).from_select([column.name for column in columns], sa.select(*values).order_by(rows.c.n))
 
 
 async def fetch(connection: Connection, statement: Statement, max_rows: int) -> AsyncGenerator[list[Row], None]:
@@ -39,6 +20,9 @@ async def fetch(connection: Connection, statement: Statement, max_rows: int) -> 
     asyncpg keeps the statement prepared under a name of its own and follows changes of the schema by itself outside a
     transaction; it stops the statement when the task is cancelled.
     """
+    if statement.given is not None:
+        yield await insert_given(connection, statement, statement.given)
+        return
     if not statement.returns_rows:
         status = await connection.execute(statement.sql, *statement.values)  # "INSERT 0 2", "DELETE 2"
         count = int(status.rpartition(" ")[2])

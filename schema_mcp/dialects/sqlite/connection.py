@@ -33,6 +33,10 @@ _INTERRUPT_EVERY_S = 0.002
 #: SQLite waits for a lock in milliseconds counted by a C int; this is for ever.
 _NO_LIMIT_S = 2_000_000.0
 
+#: A function of the connection's that statements call for each row that they update in place of an insert: SQLite
+#: itself does not tell which of the two it was.
+UPDATING = "schema_mcp_updating"
+
 
 class DatabaseFileError(sqlite3.OperationalError):
     """The file itself is the trouble: it is gone, was replaced or is no file. The message names it."""
@@ -82,6 +86,8 @@ class SqliteConnection(aiosqlite.Connection):
         #: What relations are, as `statements` has found at that schema_version.
         self.identities: dict[tuple[DriverValue, ...], list[Row]] = {}
         self.identities_version = -1
+        #: How often `UPDATING` was called: for each row that ON CONFLICT has updated.
+        self.updates = 0
 
     def __await__(self) -> Generator[Any, None, Self]:
         self._thread.start()
@@ -115,6 +121,10 @@ class SqliteConnection(aiosqlite.Connection):
             await self._stop_statement()
             raise
         return result
+
+    def _count_update(self) -> int:
+        self.updates += 1
+        return 1
 
     async def _opened(self) -> Self:
         """Itself, open. Where that fails, the thread has ended: it would speak to an event loop that is closed."""
@@ -153,6 +163,7 @@ class SqliteConnection(aiosqlite.Connection):
         try:
             register(connection)
             connection.execute("PRAGMA foreign_keys = ON")
+            connection.create_function(UPDATING, 0, self._count_update)
             if self.file.read_only:
                 connection.execute("PRAGMA query_only = ON")
             connection.execute("PRAGMA schema_version").fetchone()

@@ -12,6 +12,7 @@ from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 
 from schema_mcp.dialects.base import (
     Aggregates,
+    Conflict,
     Connection,
     DriverValue,
     Gate,
@@ -20,8 +21,10 @@ from schema_mcp.dialects.base import (
     SessionLimits,
     Statement,
     Value,
+    translate_row,
 )
-from schema_mcp.dialects.sqlite import errors, reader, statements, values
+from schema_mcp.dialects.queries import load
+from schema_mcp.dialects.sqlite import errors, inserts, reader, statements, values
 from schema_mcp.dialects.sqlite.aggregates import SqliteAggregates
 from schema_mcp.dialects.sqlite.connection import DatabaseFile, SqliteConnection
 from schema_mcp.dialects.sqlite.tagged import TAGS
@@ -43,6 +46,10 @@ class SqliteDialect:
     has_statement_timeout = False
     nulls_first = True
     binds_lists = False
+    #: With more rows a statement gets no faster, and a text for each number of rows would have to be kept.
+    insert_sizes: tuple[int, ...] = (500, 100, 10, 1)
+    #: sqlite.org/limits.html section 9; a build may allow more.
+    max_parameters = 32_766
     tags: tuple[str, ...] = TAGS
     counts_changes_of_views = False
     check_deferred = statements.CHECK_DEFERRED
@@ -52,6 +59,7 @@ class SqliteDialect:
     explain = ""
     aggregates: Aggregates = SqliteAggregates()
     identity = statements.IDENTITY
+    idempotency = load("schema_mcp.dialects.sqlite", "idempotency.sql")
 
     def __init__(self) -> None:
         self.sqlalchemy: SqlalchemyDialect = sqlalchemy_aiosqlite.dialect()
@@ -108,9 +116,11 @@ class SqliteDialect:
         """LIKE with regard to case as GLOB; documents and the case of letters by functions of ours (`functions`)."""
         return statements.condition(operator, column, names)
 
-    def insert(self, target: sa.TableClause, columns: Sequence[Column]) -> sa.Insert:
-        """One row a statement."""
-        return statements.insert(target, columns)
+    def insert(
+        self, target: sa.TableClause, columns: Sequence[Column], rows: int, conflict: Conflict | None
+    ) -> tuple[sa.Insert, Sequence[sa.ColumnElement[Any]]]:
+        """As many rows as `VALUES` lists."""
+        return inserts.insert(target, columns, rows, conflict)
 
     def row(
         self, columns: Sequence[tuple[str, sa.ColumnElement[Any], SqlType]], keys: Sequence[sa.ColumnElement[Any]]
@@ -124,7 +134,7 @@ class SqliteDialect:
 
     def translate(self, error: BaseException, table: Table | None) -> CallError | None:
         """By SQLite's result code."""
-        return errors.translate(error, table)
+        return translate_row(error, lambda cause: errors.translate(cause, table))
 
 
 def _ours(connection: Connection) -> SqliteConnection:

@@ -12,15 +12,16 @@ batch is looked at as a whole.
 """
 
 import math
+import sqlite3
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import orjson
 
 from schema_mcp.dialects.base import MAX_EXACT_INTEGER, Row
 from schema_mcp.dialects.documents import AS_TEXT, are_long, as_text, is_json, is_plain, kept
-from schema_mcp.dialects.sqlite.tagged import MARK, TAGS, Undecodable, float_text, tagged
+from schema_mcp.dialects.sqlite.tagged import MARK, TAGS, Undecodable, decode, float_text, tagged
 from schema_mcp.dialects.sqlite.types import Affinity, affinity
 from schema_mcp.schema.types import SqlType, TypeKind
 
@@ -101,6 +102,22 @@ def row_writer(
         )
 
     return write, finished
+
+
+def values_of(connection: sqlite3.Connection, cursor: sqlite3.Cursor) -> Iterator[_Raw]:
+    """The rows of the cursor. The usual conversion of text fails at what is not UTF-8; from there on `decode` does it,
+    until somebody gives the connection its usual text factory back.
+
+    The cursor stands still at a row that it could not convert, so nothing is run twice and no row is lost.
+    """
+    while True:
+        try:
+            yield from cursor
+            return
+        except sqlite3.OperationalError as exc:
+            if connection.text_factory is decode or not str(exc).startswith("Could not decode"):
+                raise
+            connection.text_factory = decode
 
 
 def _converter(type_: SqlType, class_: type) -> _Converter | None:

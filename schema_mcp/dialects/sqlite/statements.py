@@ -1,7 +1,7 @@
 """The expressions and statements that SQLite phrases in its own way, and how one is run on a connection."""
 
 import sqlite3
-from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any, TypeAlias
@@ -13,10 +13,10 @@ from schema_mcp.dialects.base import DriverValue, Related, Row, Statement
 from schema_mcp.dialects.nested import NUMBERS, Nested
 from schema_mcp.dialects.sqlite import functions
 from schema_mcp.dialects.sqlite.connection import SqliteConnection
+from schema_mcp.dialects.sqlite.inserts import insert_given
 from schema_mcp.dialects.sqlite.relations import QUERIES
-from schema_mcp.dialects.sqlite.rows import row_writer
-from schema_mcp.dialects.sqlite.tagged import Undecodable, decode
-from schema_mcp.schema.model import Column
+from schema_mcp.dialects.sqlite.rows import row_writer, values_of
+from schema_mcp.dialects.sqlite.tagged import Undecodable
 
 #: A batch ends after so many rows or so much JSON; a single row may be larger.
 BATCH_ROWS = 500
@@ -90,11 +90,6 @@ def _matches(column: sa.ColumnElement[Any], query: sa.ColumnElement[Any]) -> sa.
     return sa.column("rowid", _selectable=column.table).in_(rowids)
 
 
-def insert(target: sa.TableClause, columns: Sequence[Column]) -> sa.Insert:
-    """One row; without columns `DEFAULT VALUES`."""
-    return sa.insert(target).values({column.name: parameter(f"c{n}") for n, column in enumerate(columns)})
-
-
 async def fetch(connection: SqliteConnection, statement: Statement, max_rows: int) -> AsyncGenerator[list[Row], None]:
     """Runs in the connection's thread, a batch a hop; a result of one batch is one hop in all.
 
@@ -137,17 +132,18 @@ def _batches(connection: SqliteConnection, statement: Statement, max_rows: int) 
     if statement.related:
         return (yield from _nested_batches(raw, statement))
     write, finished = row_writer(statement.labels, statement.types)
+    if statement.given is not None:
+        return insert_given(connection, statement, statement.given, write, finished)
     cursor = raw.execute(statement.sql, statement.values)
     if not statement.returns_rows:
-        # SQLite counts nothing that a view's trigger writes, and an INSERT writes one row.
-        count = 1 if statement.sql.startswith("INSERT") else cursor.rowcount
+        count = max(cursor.rowcount, 0)
         cursor.close()
         return [Row(b"{}", ())] * count
     rows: list[Row] = []
     raw_rows: list[tuple[Any, ...]] = []
     size_bytes = 0
     try:
-        for values in islice(_values(raw, cursor), max_rows or None):
+        for values in islice(values_of(raw, cursor), max_rows or None):
             row = write(values)
             _require_bindable(row, statement)
             rows.append(row)
@@ -205,7 +201,7 @@ def _nested_batches(raw: sqlite3.Connection, statement: Statement) -> _Batches:
     nested = Nested(statement.related, convert)
     cursor = raw.execute(statement.sql, statement.values)
     try:
-        raws = _values(raw, cursor)
+        raws = values_of(raw, cursor)
         while batch := list(islice(raws, BATCH_ROWS)):
             rows = nested.add(batch)
             for row in rows:
@@ -234,18 +230,3 @@ def _identities(connection: SqliteConnection) -> dict[tuple[DriverValue, ...], l
     if connection.identities_version != version or len(connection.identities) >= MAX_IDENTITIES:
         connection.identities, connection.identities_version = {}, version
     return connection.identities
-
-
-def _values(raw: sqlite3.Connection, cursor: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:
-    """The rows of the cursor. The usual conversion of text fails at what is not UTF-8; from there on `decode` does it.
-
-    The cursor stands still at a row that it could not convert, so nothing is run twice and no row is lost.
-    """
-    while True:
-        try:
-            yield from cursor
-            return
-        except sqlite3.OperationalError as exc:
-            if raw.text_factory is decode or not str(exc).startswith("Could not decode"):
-                raise
-            raw.text_factory = decode

@@ -59,8 +59,12 @@ _DIGITS = re.compile(r"\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)")
 
 def affinity(type_: SqlType) -> Affinity:
     """The affinity of a column of this type. ANY has none in a STRICT table, NUMERIC elsewhere (stricttables.html)."""
-    declared = type_.native.upper()
-    if not declared or (type_.enforced and declared == "ANY"):
+    return _affinity(type_.native.upper(), type_.enforced)
+
+
+@lru_cache(maxsize=1000)
+def _affinity(declared: str, enforced: bool) -> Affinity:
+    if not declared or (enforced and declared == "ANY"):
         return Affinity.BLOB
     for name, words in _AFFINITY_WORDS:
         if any(word in declared for word in words):

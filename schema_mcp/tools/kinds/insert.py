@@ -1,30 +1,26 @@
 """`insert_<table>`: rows into one relation, all of them or none."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 
 from schema_mcp.caller import Caller
-from schema_mcp.dialects.base import DriverValue, Statement
-from schema_mcp.dialects.documents import as_text
+from schema_mcp.dialects.base import Conflict, DriverValue, GivenRows, Statement
 from schema_mcp.errors import ErrorCode, InvalidArgument
-from schema_mcp.schema.model import Column, Generated
-from schema_mcp.schema.types import TypeKind
-from schema_mcp.tools.arguments import read_list, refuse_unknown
+from schema_mcp.schema.model import Column
+from schema_mcp.tools.arguments import read_boolean, read_list, refuse_unknown
 from schema_mcp.tools.base import Action, JsonSchema, Result, StatementPlan
+from schema_mcp.tools.conflict import WORDS, read_on_conflict
+from schema_mcp.tools.given_rows import Run, read_runs
+from schema_mcp.tools.idempotency import read_once
 from schema_mcp.tools.json_schema import array_of_names, row_object
-from schema_mcp.tools.target import Target, ToolLimits
-from schema_mcp.tools.values import bind, shown
+from schema_mcp.tools.target import Compiled, Target, ToolLimits
 from schema_mcp.tools.view import CatalogView
 
-_ARGUMENTS = ("rows", "returning")
-#: To a hint about null, which is SQL's.
-_JSON_NULL = f" JSON's own null is sent as {as_text('null')}."
+_ARGUMENTS = ("rows", "on_conflict", "conflict_columns", "returning", "dry_run", "idempotency_key")
 
 
 class InsertTool:
@@ -61,16 +57,18 @@ class InsertTool:
         return _schema({"type": "object", "description": "Column names and values."})
 
     def plan(self, view: CatalogView, target: Target, arguments: Mapping[str, Any], caller: Caller) -> StatementPlan:
-        """One statement a run of rows with the same columns, in the order given; one transaction.
+        """A statement a run of rows with the same columns, or a few, in the order given; one transaction.
 
         Raises: InvalidArgument, StaleSchema.
         """
         refuse_unknown(arguments, _ARGUMENTS)
         returning = _read_returning(target, read_list(arguments, "returning"))
-        rows = _read_rows(target, read_list(arguments, "rows"))
+        dry_run = read_boolean(arguments, "dry_run")
+        on_conflict = read_on_conflict(view, target, arguments)
+        runs = read_runs(target, read_list(arguments, "rows"))
         statements: list[Statement] = []
-        for names, group in groupby(rows, key=_names):
-            statements += _statements(target, names, [list(row.values()) for row in group], returning)
+        for run in runs:
+            statements += _statements(target, run, on_conflict.of(target, run), returning)
         return StatementPlan(
             source=target.table.name.source,
             table=target.table.name,
@@ -78,93 +76,18 @@ class InsertTool:
             writes=True,
             action=self.action,
             limit=None,
-            answer=partial(_answer, target, bool(returning)),
+            answer=partial(_answer, target, sum(len(run.rows) for run in runs), on_conflict.may_meet, bool(returning)),
+            dry_run=dry_run,
+            once=None if dry_run else read_once(f"{self.name} {target.table.name}", arguments, caller),
             # Values are cast to the types that the plan knows, and the database casts on to those that there are:
             # 1.5 would become 2 in a column that is an integer by now.
             identity=target.table.identity,
         )
 
 
-def _read_rows(target: Target, given: Sequence[Any] | None) -> list[dict[str, DriverValue]]:
-    """Bound values by column name, columns in the table's order."""
-    if not given:
-        raise InvalidArgument(
-            ErrorCode.MISSING_ARGUMENT, "'rows' takes at least one row", "Send an array of objects, one a row."
-        )
-    if len(given) > target.limits.max_insert_rows:
-        raise InvalidArgument(
-            ErrorCode.TOO_MANY_ROWS,
-            f"'rows' takes at most {target.limits.max_insert_rows} rows, got {len(given)}",
-            "Split the rows over several calls.",
-        )
-    return [_read_row(target, row, index) for index, row in enumerate(given)]
-
-
-def _read_row(target: Target, given: Any, index: int) -> dict[str, DriverValue]:
-    if not isinstance(given, dict):
-        raise InvalidArgument(
-            ErrorCode.INVALID_ARGUMENT,
-            f"'rows[{index}]' takes an object, got {shown(given)}",
-            f"Send column names and values. {target.columns_hint(target.insertable)}",
-        )
-    bound: dict[str, DriverValue] = {}
-    for name, value in given.items():
-        column = _column(target, name)
-        if column.name in bound:
-            raise InvalidArgument(
-                ErrorCode.INVALID_ARGUMENT, f"rows[{index}] names column '{name}' twice", "Name each column once."
-            )
-        bound[column.name] = _bind(target, column, value, index)
-    missing = [target.keys[column.name] for column in target.insertable if column.required and column.name not in bound]
-    if missing:
-        raise InvalidArgument(
-            ErrorCode.MISSING_VALUE,
-            f"rows[{index}] of table '{target.display}' lacks a value for: {', '.join(missing)}",
-            "These columns are NOT NULL and have no default: give each a value.",
-            details={"row": index, "columns": missing},
-        )
-    return {column.name: bound[column.name] for column in target.table.columns if column.name in bound}
-
-
-def _bind(target: Target, column: Column, value: Any, index: int) -> DriverValue:
-    key = target.keys[column.name]
-    if value is not None:
-        place = f"rows[{index}]: column '{key}' of table '{target.display}'"
-        target.refuse_mask(column, value, place)
-        return bind(target.dialect, column.type, value, place)
-    if not column.nullable and column.generated is Generated.NO:
-        raise InvalidArgument(
-            ErrorCode.MISSING_VALUE,
-            f"rows[{index}]: column '{key}' of table '{target.display}' is NOT NULL, got null",
-            "Give it a value." + (_JSON_NULL if column.type.kind is TypeKind.JSON else ""),
-            details={"row": index, "columns": [key]},
-        )
-    return None
-
-
-def _names(row: Mapping[str, DriverValue]) -> tuple[str, ...]:
-    return tuple(row)
-
-
-def _column(target: Target, name: str) -> Column:
-    column = target.by_key.get(name)
-    if column is None:
-        raise target.unknown(name, target.insertable)
-    if not column.insertable:
-        raise InvalidArgument(
-            ErrorCode.INVALID_ARGUMENT,
-            f"column '{name}' of table '{target.display}' takes no value: "
-            + (
-                "the database makes it" if column.generated is not Generated.NO else "the connected role may not set it"
-            ),
-            f"Leave it out. {target.columns_hint(target.insertable)}",
-        )
-    return column
-
-
 def _read_returning(target: Target, given: Sequence[Any] | None) -> tuple[Column, ...]:
     if given is None:
-        return _default_returning(target)
+        return target.remembered("default returning", partial(_default_returning, target))
     if given and not target.table.returns_rows:
         raise InvalidArgument(
             ErrorCode.INVALID_ARGUMENT,
@@ -193,39 +116,52 @@ def _default_returning(target: Target) -> tuple[Column, ...]:
 
 
 def _statements(
-    target: Target, names: tuple[str, ...], rows: list[list[DriverValue]], returning: tuple[Column, ...]
-) -> list[Statement]:
-    dialect = target.dialect
+    target: Target, run: Run, conflict: Conflict | None, returning: tuple[Column, ...]
+) -> Iterator[Statement]:
+    dialect, with_rows = target.dialect, target.table.returns_rows
+    names, first, rows = run.names, run.first, run.rows
     columns = [column for column in target.table.columns if column.name in names]
 
-    def build() -> tuple[sa.Insert, Sequence[Column], int]:
-        insert = dialect.insert(target.relation, columns)
-        if not target.table.returns_rows:
+    def build(size: int) -> tuple[sa.Insert, Sequence[Column], int]:
+        insert, told = dialect.insert(target.relation, columns, size, conflict)
+        if not with_rows:
             return insert, (), 0
-        return (
-            insert.returning(*(dialect.row(target.labelled(returning), ()) or (sa.literal_column("1"),))),
-            returning,
-            0,
-        )
+        selected = dialect.row(target.labelled(returning), told) or (sa.literal_column("1"),)
+        return insert.returning(*selected), returning, len(told)
 
-    shape = ("insert", names, tuple(column.name for column in returning))
-    compiled = target.compiled(shape, build)
-    bound: list[dict[str, DriverValue]]
+    def compiled(size: int) -> Compiled:
+        shape = ("insert", size, names, conflict, tuple(column.name for column in returning))
+        return target.compiled(shape, partial(build, size))
+
+    tells = conflict is not None and bool(conflict.updates)
     if dialect.binds_lists and names:
-        lists = [[row[index] for row in rows] for index in range(len(names))]
-        bound = [{f"c{index}": values for index, values in enumerate(lists)}]  # type: ignore[misc]
-    else:
-        bound = [{f"c{index}": value for index, value in enumerate(row)} for row in rows]
-    statements = [compiled.statement(values) for values in bound]
-    if not target.table.returns_rows:
-        return [replace(statement, returns_rows=False) for statement in statements]
-    return statements
+        lists = tuple(map(list, zip(*rows, strict=True)))
+        yield _statement(compiled(0), lists, GivenRows(first, len(rows), "", tells), with_rows)
+        return
+    sizes = [size for size in dialect.insert_sizes if size * len(names) <= dialect.max_parameters] if names else [1]
+    start = 0
+    for size in sizes:
+        while start + size <= len(rows):
+            values = tuple(value for row in rows[start : start + size] for value in row)
+            given = GivenRows(first + start, size, compiled(1).sql if size > 1 else "", tells)
+            yield _statement(compiled(size), values, given, with_rows)
+            start += size
 
 
-def _answer(target: Target, with_rows: bool, result: Result) -> bytes:
-    members = [b'"table":' + orjson.dumps(target.display), b'"inserted":%d' % result.affected]
+def _statement(compiled: Compiled, values: tuple[DriverValue, ...], given: GivenRows, with_rows: bool) -> Statement:
+    return Statement(compiled.sql, values, compiled.labels, compiled.types, compiled.keys, with_rows, given=given)
+
+
+def _answer(target: Target, given: int, may_meet: bool, with_rows: bool, result: Result) -> bytes:
+    if result.replayed:
+        return result.replayed[:-1] + b',"replayed":true}'
+    members = [b'"table":' + orjson.dumps(target.display), b'"inserted":%d' % (result.affected - result.updated)]
+    if may_meet:
+        members.append(b'"updated":%d,"skipped":%d' % (result.updated, given - result.affected))
     members.append(b'"rows":[' + (b",".join(result.rows) if with_rows else b"") + b"]")
-    members.append(b'"dry_run":false,"outcome":"committed"')
+    members.append(
+        b'"dry_run":true,"outcome":"rolled_back"' if result.rolled_back else b'"dry_run":false,"outcome":"committed"'
+    )
     if result.truncated:
         members.append(b'"truncated":true')
     return b"{" + b",".join(members) + b"}"
@@ -238,7 +174,11 @@ def _schema(row: JsonSchema, returning: Sequence[Column] | None = None) -> JsonS
         "type": "object",
         "properties": {
             "rows": {"type": "array", "items": row},
+            "on_conflict": {"type": "string", "enum": list(WORDS)},
+            "conflict_columns": {"type": "array", "items": {"type": "string"}},
             "returning": array_of_names(f"Columns. Default {default}."),
+            "dry_run": {"type": "boolean"},
+            "idempotency_key": {"type": "string"},
         },
         "required": ["rows"],
         "additionalProperties": False,

@@ -1,0 +1,37 @@
+"""Plans that run one after the other, in one transaction if they are more than one."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from schema_mcp.errors import CallError
+from schema_mcp.schema.model import Table
+from schema_mcp.tools.base import Result, StatementPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A plan, and the table that it is for. `instead`: steps in its place where the database refuses it, to find out
+    which part of it that is about. `tag`: what whoever made it knows it by.
+    """
+
+    plan: StatementPlan
+    table: Table
+    tag: int = 0
+    instead: "Callable[[], Sequence[Step]] | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a step gave."""
+
+    step: Step
+    result: Result
+
+
+class StepFailed(CallError):
+    """One of several steps could not be done, and so none is."""
+
+    def __init__(self, step: Step, error: CallError) -> None:
+        super().__init__(error.code, error.message, error.hint, retryable=error.retryable)
+        self.step = step
+        self.error = error
