@@ -132,7 +132,7 @@ async def test_what_a_type_without_order_or_equality_cannot_do_is_refused(shared
 
 async def test_sqlite_sums_decimals_as_they_are_shown(shared_sqlite: Place) -> None:
     shared_sqlite.execute("CREATE TABLE purse (id integer PRIMARY KEY, d decimal(10,2), n numeric, i integer, u)")
-    cents = [10, 20, 1, 999999999999, -10]
+    cents = [10, 20, 3, 999999999999, -10]
     for number, cent in enumerate(cents):
         shared_sqlite.execute(
             f"INSERT INTO purse VALUES ({number}, {cent}/100.0, {cent}/10000000.0, 9007199254740993, {cent})"
@@ -141,12 +141,12 @@ async def test_sqlite_sums_decimals_as_they_are_shown(shared_sqlite: Place) -> N
         asked = ["sum(d)", "avg(d)", "sum(n)", "sum(i)", "avg(i)", "sum(u)", "max(d)"]
         assert await program.peer.rows("query_purse", {"aggregate": asked}) == [
             {
-                "sum_d": "10000000000.2",
-                "avg_d": "2000000000.04",
-                "sum_n": "100000.000002",
+                "sum_d": "10000000000.22",
+                "avg_d": "2000000000.044",
+                "sum_n": "100000.0000022",
                 "sum_i": "45035996273704965",
                 "avg_i": "9007199254740993",
-                "sum_u": 1000000000020,
+                "sum_u": 1000000000022,
                 "max_d": "9999999999.99",
             }
         ]

@@ -314,32 +314,6 @@ async def test_what_does_not_fit_is_refused_by_name(sales: Place) -> None:
             assert (await program.peer.error("query_sales", {"aggregate": [given]}))["hint"] == hint
 
 
-async def test_the_longest_name_of_a_column_that_exists_is_meant(shared: Place) -> None:
-    shared.execute(
-        'CREATE TABLE odd_names (id integer PRIMARY KEY, x integer, "distinct x" integer, "x) as y" integer, '
-        '"count" integer, "a > b" integer, "z desc" integer)'
-    )
-    shared.execute("INSERT INTO odd_names VALUES (1, 1, 10, 100, 7, 3, 5), (2, 1, 20, 200, 7, 4, 6)")
-    async with inside(shared.url) as program:
-        for given, expected in {
-            "count(distinct x)": {"count_distinct_x_4158e35e": 2},
-            "count(distinct distinct x)": {"count_distinct_distinct_x_4158e35e": 2},
-            "count distinct count": {"count_distinct_count": 1},
-            "sum(distinct x)": {"sum_distinct_x_4158e35e": 30},
-            "sum(x)": {"sum_x": 2},
-            "sum(x) as y": {"y": 2},
-            "sum(x) as y)": {"sum_x_as_y_bb08f9e5": 300},
-            "sum(x) as y) as z": {"z": 300},
-            "sum(a > b)": {"sum_a_b_1fd1c595": 7},
-        }.items():
-            assert await program.peer.rows("query_odd_names", {"aggregate": [given]}) == [expected], given
-        grouped = {"group_by": ["a > b", "z desc"], "having": ["a > b > 2"], "order_by": ["z desc desc"]}
-        rows = await program.peer.rows("query_odd_names", grouped)
-        assert [list(row.values()) for row in rows] == [[4, 6], [3, 5]]
-        error = await program.peer.error("query_odd_names", {"group_by": ["count"], "aggregate": ["count"]})
-        assert error["message"] == "'aggregate[0]': the answer has a 'count' already"
-
-
 async def test_a_cursor_of_groups_serves_these_groups_alone(sales: Place) -> None:
     asked: dict[str, Any] = {"group_by": ["what", "region"], "aggregate": ["count"], "limit": 1}
     async with inside(sales.url) as program:

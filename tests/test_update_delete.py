@@ -18,6 +18,8 @@ TABLES = """
     CREATE TABLE change_owners (id integer PRIMARY KEY, name text UNIQUE);
     CREATE TABLE change_owned (id integer PRIMARY KEY, owner integer REFERENCES change_owners (id));
     CREATE TABLE change_hidden (id integer PRIMARY KEY, owner integer REFERENCES change_owners (id));
+    CREATE TABLE change_sealed (id integer PRIMARY KEY,
+        owner integer NOT NULL REFERENCES change_owners (id) ON DELETE SET NULL ON UPDATE SET NULL);
     CREATE TABLE change_late (id integer PRIMARY KEY,
         owner integer REFERENCES change_owners (id) DEFERRABLE INITIALLY DEFERRED);
     CREATE TABLE change_many (id integer PRIMARY KEY, n integer)
@@ -40,7 +42,15 @@ def tables(shared: Place) -> Place:
 @pytest.fixture
 def pets(tables: Place) -> Place:
     """The tables with the rows of PETS and nothing else in them."""
-    for table in ("change_hidden", "change_late", "change_owned", "change_owners", "change_keyless", "change_pets"):
+    for table in (
+        "change_sealed",
+        "change_hidden",
+        "change_late",
+        "change_owned",
+        "change_owners",
+        "change_keyless",
+        "change_pets",
+    ):
         tables.execute(f"DELETE FROM {table}")
     tables.execute(
         "INSERT INTO change_pets (id, name, age, note) VALUES (1, 'Rex', 3, NULL), (2, 'Ada', 5, 'shy'), "
@@ -245,6 +255,35 @@ async def test_rows_that_others_refer_to_stay_and_the_served_tables_are_named(pe
         assert error["code"] == "foreign_key_violation"
         error = await peer.error("update_change_owners", {"where": {"id": 1}, "set": {"name": "Bob"}})
         assert (error["code"], error["hint"]) == ("unique_violation", "Give other values, or change fewer rows.")
+
+
+async def test_a_constraint_of_a_table_that_is_not_served_is_not_named(pets: Place) -> None:
+    pets.execute("INSERT INTO change_owners VALUES (1, 'Ann')")
+    pets.execute("INSERT INTO change_sealed VALUES (1, 1)")
+    async with writing(pets) as program:
+        change = {"where": {"id": 1}, "set": {"id": 5}}
+        for error in (
+            await program.peer.error("delete_change_owners", {"where": {"id": 1}}),
+            await program.peer.error("update_change_owners", change),
+        ):
+            assert (error["code"], error["message"].partition(": ")[2]) == (
+                "not_null_violation",
+                "it would break a constraint of another table, in which a foreign key or a trigger writes",
+            )
+            assert "sealed" not in str(error)
+
+
+async def test_what_a_trigger_says_is_passed_on(tmp_path: Path) -> None:
+    place = sqlite_place(tmp_path / "guarded.sqlite")
+    place.execute("CREATE TABLE cats (id integer PRIMARY KEY)")
+    place.execute("INSERT INTO cats VALUES (1)")
+    place.execute("CREATE TRIGGER stay BEFORE DELETE ON cats BEGIN SELECT RAISE(ABORT, 'cats stay'); END")
+    async with inside(place.url, access__mode="write") as program:
+        error = await program.peer.error("delete_cats", {"where": {"id": 1}})
+        assert (error["code"], error["message"]) == (
+            "constraint_violation",
+            "table 'cats' refused the row: cats stay.",
+        )
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def without(table: Table, hides: Means) -> Table:
         checks=tuple(check for check in table.checks if not _names(check.expression, hidden)),
         privileges=privileges_left(table, columns),
         row_identity=() if is_row_identity(table, gone) else table.row_identity,
+        full_text=tuple(name for name in table.full_text if name not in hidden),
         hides_columns=True,
     )
 

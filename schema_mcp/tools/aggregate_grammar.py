@@ -116,7 +116,7 @@ def _call(text: str) -> tuple[str, str] | None:
         function = function.strip().lower()
         return (function, argument) if opened and function in FUNCTIONS else None
     words = bare.split(None, 1)
-    if words[0].lower() != "count":
+    if not words or words[0].lower() != "count":
         return None
     if len(words) == 1:
         return "count", "*"

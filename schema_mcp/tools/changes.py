@@ -30,6 +30,13 @@ COUNTED_ROWS = 10_000
 #: Referring tables that an error names.
 _MAX_REFERRING = 20
 
+#: What a database refuses by, besides foreign keys.
+_CONSTRAINTS = (
+    ErrorCode.UNIQUE_VIOLATION,
+    ErrorCode.CHECK_VIOLATION,
+    ErrorCode.NOT_NULL_VIOLATION,
+    ErrorCode.CONSTRAINT_VIOLATION,
+)
 _DONE = {Action.UPDATE: "updated", Action.DELETE: "deleted"}
 
 
@@ -176,6 +183,14 @@ def _answer(target: Target, action: Action, choice: Choice, result: Result) -> b
 
 def explained(view: CatalogView, target: Target, action: Action, refused: StatementRefused) -> CallError:
     """The refusal with what the catalog knows of it: which tables refer to the rows, of those the caller may see."""
+    if _is_of_another(view, target, action, refused):
+        return StatementRefused(
+            refused.code,
+            f"rows of table '{target.display}' cannot be {_DONE[action]}: it would break a constraint of another "
+            "table, in which a foreign key or a trigger writes",
+            "Whoever runs this server can tell more; describe_table tells which tables refer to it.",
+            sqlstate=refused.sqlstate,
+        )
     if refused.code is ErrorCode.UNIQUE_VIOLATION:
         refused.hint = "Give other values, or change fewer rows."
     if refused.code is not ErrorCode.FOREIGN_KEY_VIOLATION:
@@ -201,6 +216,24 @@ def explained(view: CatalogView, target: Target, action: Action, refused: Statem
         sqlstate=refused.sqlstate,
         details={"table": found[0][0].display, "constraint": found[0][1].name} if found else None,
     )
+
+
+def _is_of_another(view: CatalogView, target: Target, action: Action, refused: StatementRefused) -> bool:
+    """Whether a constraint of a table that may not be served refused, to which ON DELETE SET NULL or a trigger led.
+
+    An update may also meet those of a partition or of what is beneath a view. SQLite names another table in its message
+    alone: there are no details then; nor are there of what a trigger says (`constraint_violation`), which is passed on.
+    """
+    if refused.code not in _CONSTRAINTS:
+        return False
+    table, where = target.table, (refused.details or {}).get("table")
+    if refused.sqlstate is None:
+        codes = _CONSTRAINTS[:3] if action is Action.DELETE else (ErrorCode.NOT_NULL_VIOLATION,)
+        return refused.details is None and refused.code in codes
+    plain = table.kind is TableKind.TABLE and not table.has_children
+    if where in (None, table.name.name) or not (plain or action is Action.DELETE):
+        return False
+    return not any(other.table.name.name == where for other in view.targets.values())
 
 
 def _is_in_the_way(pair: tuple[Target, ForeignKey], target: Target, by: tuple[str, str, str]) -> bool:

@@ -117,7 +117,7 @@ def _read_entry(target: Target, given: Any, place: str) -> OrderKey:
             f"'{place}' takes a string, got {shown(given)}",
             'Send for example "name", "name desc" or "name desc nulls last".',
         )
-    column, descending, nulls_first = _reading(target, given)
+    column, descending, nulls_first = _reading(target, given, place)
     if column.type.kind is TypeKind.JSON:
         raise InvalidArgument(
             ErrorCode.INVALID_ARGUMENT,
@@ -127,7 +127,7 @@ def _read_entry(target: Target, given: Any, place: str) -> OrderKey:
     return OrderKey(column.name, descending, nulls_first if column.nullable else None, column.nullable)
 
 
-def _reading(target: Target, given: str) -> tuple[Column, bool, bool | None]:
+def _reading(target: Target, given: str, place: str) -> tuple[Column, bool, bool | None]:
     """Column, direction and place of nulls. The longest name that exists wins: a column may be called `x desc`.
 
     Raises: InvalidArgument, StaleSchema where no reading names a column.
@@ -137,8 +137,7 @@ def _reading(target: Target, given: str) -> tuple[Column, bool, bool | None]:
         for spelled in (name, name.strip()):
             column = target.by_key.get(spelled)
             if column is not None and column.readable:
-                target.column(spelled, "order_by")
-                return column, direction == "desc", None if nulls is None else nulls == "first"
+                return target.column(spelled, place), direction == "desc", None if nulls is None else nulls == "first"
     shortest = meanings[-1][0].strip()
     raise target.unknown(shortest, target.readable)
 
