@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from schema_mcp.schema.render import as_json
 from tests.conftest import Place
 from tests.peers import Inside, inside
 from tests.sqlite import execute
@@ -199,3 +200,18 @@ async def test_only_what_sqlite_has_an_index_of_words_for_is_searched(shared_sql
         asked = [{"column": "the body", "op": "matches", "value": "red -fox"}]
         rows = await program.peer.rows("query_rows", {"table": "using fts5(", "filters": asked, "columns": ["id"]})
         assert rows == [{"id": 1}]
+
+
+async def test_a_hidden_column_is_neither_searched_nor_named(tmp_path: Path) -> None:
+    path = tmp_path / "hidden.sqlite"
+    execute(path, "CREATE VIRTUAL TABLE notes USING fts5(body, secret); INSERT INTO notes VALUES ('red', 'canary')")
+    async with inside(str(path), database__hide_columns=["secret"]) as program:
+        for column, words in [("body", "canary"), ("body", "secret : canary"), ("body", "{secret} : canary")]:
+            given = {"column": column, "op": "matches", "value": words}
+            assert await program.peer.rows("query_notes", {"filters": [given]}) == []
+        given = {"column": "secret", "op": "matches", "value": "canary"}
+        error = await program.peer.error("query_notes", {"filters": [given]})
+        assert (error["code"], error["hint"]) == ("unknown_column", "Columns: body.")
+        (schema,) = program.app.registry.current.schemas.values()
+        assert "body" in as_json(schema)
+        assert "secret" not in as_json(schema)

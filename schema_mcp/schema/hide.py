@@ -46,6 +46,7 @@ def visible(table: Table, selection: Selection) -> Table:
         checks=tuple(check for check in table.checks if not _names(check.expression, hidden)),
         privileges=frozenset[Privilege]().union(*(column.privileges for column in columns)),
         row_identity=() if _is_row_identity(table, gone) else table.row_identity,
+        full_text=tuple(name for name in table.full_text if name not in hidden),
         hides_columns=True,
     )
 
