@@ -167,6 +167,15 @@ async def test_a_limit_above_a_batch_is_exact_too(shared: Place) -> None:
             assert answer["truncated"] == truncated, limit
 
 
+async def test_an_order_of_blanks_is_refused_at_once(pets: Place) -> None:
+    async with inside(pets.url) as program:
+        for order in ("age" + " " * 100_000 + "down", " nulls" * 50_000, "age desc" * 50_000):
+            error = await program.peer.error("query_pets", {"order_by": [order]})
+            assert error["code"] == "unknown_column"
+            error = await program.peer.error("query_pets", {"aggregate": ["count"], "order_by": [order]})
+            assert error["code"] == "invalid_argument"
+
+
 WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"colunms": ["id"]}, "unknown_argument", "unknown argument 'colunms'. Did you mean 'columns'?"),
     ({"WHERE": {}}, "unknown_argument", "unknown argument 'WHERE'. Did you mean 'where'?"),

@@ -110,6 +110,18 @@ class Row(NamedTuple):
     keys: tuple[DriverValue, ...]
 
 
+class Aggregates(Protocol):
+    """What a product's aggregates give: `count`, `count_distinct`, `sum`, `avg`, `min`, `max` of a column."""
+
+    def result(self, function: str, type_: SqlType) -> SqlType | None:
+        """The type of what the aggregate gives; None where it does not fit values of `type_`."""
+        ...
+
+    def expression(self, function: str, column: sa.ColumnElement[Any], type_: SqlType) -> sa.ColumnElement[Any]:
+        """The aggregate of the column, one that fits."""
+        ...
+
+
 class Dialect(Protocol):
     """One product. Instances are stateless and shared."""
 
@@ -131,6 +143,10 @@ class Dialect(Protocol):
     #: Statements that open a transaction for reading and for writing.
     begin_read: str
     begin_write: str
+    #: Put before a SELECT it asks for the planner's estimate alone, in PostgreSQL's words; empty: there is none.
+    explain: str
+    #: What may be asked of groups of rows.
+    aggregates: Aggregates
     #: A query for what the relation of that schema and name (two parameters) is now, as one text: equal texts mean the
     #: same relation with the same columns and types. `fingerprint.identity` of it is `Table.identity`.
     identity: str

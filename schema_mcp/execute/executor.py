@@ -111,6 +111,10 @@ class Executor:
                 begun = True
             for statement in plan.statements:
                 await self._run(connection, statement, collected)
+            if plan.total is not None and collected.lacks_total(plan):
+                counted = _Rows(1, self.limits.max_bytes)
+                await self._run(connection, plan.total, counted)
+                collected.total = counted.keys[0]
             if plan.identity and (begun or collected.full):
                 await self._check_identity(connection, plan, table)
             if plan.max_affected is not None and collected.seen > plan.max_affected:
@@ -215,6 +219,10 @@ class _Rows:
         self.seen = 0
         self.full = False
         self.cut: tuple[str, ...] = ()
+        self.total: DriverValue = None
+
+    def lacks_total(self, plan: StatementPlan) -> bool:
+        return (self.full or plan.continues) and not (plan.counted and self.rows)
 
     def add(self, batch: list[Row]) -> None:
         self.seen += len(batch)
@@ -242,6 +250,7 @@ class _Rows:
             generation=generation,
             cut_columns=self.cut,
             rolled_back=rolled_back,
+            total=self.total,
         )
 
 

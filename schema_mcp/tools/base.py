@@ -82,7 +82,8 @@ class Result:
     """What a statement plan gave. `rows`: JSON objects; `keys`: the order keys of the last row, if it asked for any.
 
     `affected`: rows written; where `rolled_back`, rows that would have been. `truncated`: more rows stand behind these.
-    `cut_columns`: columns of the only row whose values were shortened to fit the byte cap.
+    `cut_columns`: columns of the only row whose values were shortened to fit the byte cap. `total`: what the plan's
+    `total` answered; None where it was not asked.
     """
 
     rows: tuple[bytes, ...]
@@ -92,6 +93,7 @@ class Result:
     generation: int
     cut_columns: tuple[str, ...] = ()
     rolled_back: bool = False
+    total: DriverValue = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,10 @@ class StatementPlan:
     otherwise: Callable[[str], bytes] | None = None
     identity: str = ""
     continues: bool = False
+    #: Asks after the statements, for one value, how many rows there are. Not asked where a first page is all of them,
+    #: nor where the rows are `counted`: bring the number along as their last key.
+    total: Statement | None = None
+    counted: bool = False
     #: Writes are done, answered and rolled back.
     dry_run: bool = False
     #: More rows written than this: all is rolled back (`too_many_rows`).

@@ -100,9 +100,10 @@ def value_schema(type_: SqlType) -> dict[str, Any]:
     return schema
 
 
-def array_of_names(description: str) -> JsonSchema:
+def array_of_names(description: str = "") -> JsonSchema:
     """An array of plain strings; the server checks the names."""
-    return {"type": "array", "items": {"type": "string"}, "description": description}
+    names: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
+    return names | ({"description": description} if description else {})
 
 
 def filter_array(operators: Sequence[str], description: str) -> JsonSchema:

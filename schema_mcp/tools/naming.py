@@ -76,6 +76,11 @@ def column_keys(table: Table) -> dict[str, str]:
     return keys
 
 
+def is_key(name: str) -> bool:
+    """Whether it may be a property key as it is."""
+    return bool(_LEGAL_KEY.match(name))
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?` for the nearest of `known`, else the empty string."""
     folded: Mapping[str, str] = {candidate.lower(): candidate for candidate in known}

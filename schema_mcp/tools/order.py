@@ -3,7 +3,6 @@
 Paging by key neither skips nor repeats a row that stands still, however many others come and go between the pages.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +17,6 @@ from schema_mcp.tools.values import shown
 
 #: Columns that one call may order by.
 MAX_ORDER_COLUMNS = 20
-
-_NULLS = re.compile(r"(?P<rest>.+?)\s+nulls\s+(?P<nulls>first|last)\s*\Z", re.IGNORECASE | re.DOTALL)
-_DIRECTION = re.compile(r"(?P<rest>.+?)\s+(?P<direction>asc|desc)\s*\Z", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +116,7 @@ def _read_entry(target: Target, given: Any, place: str) -> OrderKey:
             f"'{place}' takes a string, got {shown(given)}",
             'Send for example "name", "name desc" or "name desc nulls last".',
         )
-    column, descending, nulls_first = _reading(target, given)
+    column, descending, nulls_first = _reading(target, given, place)
     if column.type.kind is TypeKind.JSON:
         raise InvalidArgument(
             ErrorCode.INVALID_ARGUMENT,
@@ -130,27 +126,29 @@ def _read_entry(target: Target, given: Any, place: str) -> OrderKey:
     return OrderKey(column.name, descending, nulls_first if column.nullable else None, column.nullable)
 
 
-def _reading(target: Target, given: str) -> tuple[Column, bool, bool | None]:
+def _reading(target: Target, given: str, place: str) -> tuple[Column, bool, bool | None]:
     """Column, direction and place of nulls. The longest name that exists wins: a column may be called `x desc`.
 
     Raises: InvalidArgument, StaleSchema where no reading names a column.
     """
-    readings = list(_readings(given))
-    for name, direction, nulls in readings:
+    meanings = list(readings(given))
+    for name, direction, nulls in meanings:
         for spelled in (name, name.strip()):
             column = target.by_key.get(spelled)
             if column is not None and column.readable:
-                return column, direction == "desc", None if nulls is None else nulls == "first"
-    shortest = readings[-1][0].strip()
+                return target.column(spelled, place), direction == "desc", None if nulls is None else nulls == "first"
+    shortest = meanings[-1][0].strip()
     raise target.unknown(shortest, target.readable)
 
 
-def _readings(given: str) -> Iterator[tuple[str, str | None, str | None]]:
+def readings(given: str) -> Iterator[tuple[str, str | None, str | None]]:
     """What `given` may mean: name, direction and nulls, the longest name first."""
     yield given, None, None
-    without_nulls, nulls = given, None
-    if found := _NULLS.match(given):
-        without_nulls, nulls = found["rest"], found["nulls"].lower()
-        yield without_nulls, None, nulls
-    if found := _DIRECTION.match(without_nulls):
-        yield found["rest"], found["direction"].lower(), nulls
+    rest, nulls = given, None
+    words = given.rsplit(None, 2)
+    if len(words) == 3 and words[1].lower() == "nulls" and words[2].lower() in ("first", "last"):
+        rest, nulls = words[0], words[2].lower()
+        yield rest, None, nulls
+    words = rest.rsplit(None, 1)
+    if len(words) == 2 and words[1].lower() in ("asc", "desc"):
+        yield words[0], words[1].lower(), nulls

@@ -183,7 +183,10 @@ class Target:
     def compiled(
         self, shape: Hashable, build: Callable[[], tuple[sa.sql.ClauseElement, Sequence[Column], int]]
     ) -> Compiled:
-        """The statement of that shape, compiled once. `build` gives it, its row's columns and its number of keys."""
+        """The statement of that shape, compiled once. `build` gives it, its row's columns and its number of keys.
+
+        A column that is not the table's, an aggregate, is called by its own name.
+        """
         found = self._compiled.get(shape)
         if found is not None:
             self._compiled.move_to_end(shape)
@@ -195,7 +198,7 @@ class Target:
             str(compiled),
             tuple(names or ()),
             {name: value for name, value in compiled.params.items() if value is not None},
-            tuple(self.keys[column.name] for column in columns),
+            tuple(self.keys.get(column.name, column.name) for column in columns),
             tuple(column.type for column in columns),
             keys,
         )

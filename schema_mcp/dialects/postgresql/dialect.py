@@ -8,8 +8,19 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import asyncpg as sqlalchemy_asyncpg
 from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 
-from schema_mcp.dialects.base import Connection, DriverValue, Gate, Reading, Row, SessionLimits, Statement, Value
+from schema_mcp.dialects.base import (
+    Aggregates,
+    Connection,
+    DriverValue,
+    Gate,
+    Reading,
+    Row,
+    SessionLimits,
+    Statement,
+    Value,
+)
 from schema_mcp.dialects.postgresql import errors, reader, statements, values
+from schema_mcp.dialects.postgresql.aggregates import PostgresqlAggregates
 from schema_mcp.dialects.postgresql.fetch import QUERIES
 from schema_mcp.errors import CallError
 from schema_mcp.schema.model import Column, Table
@@ -45,6 +56,8 @@ class PostgresqlDialect:
     tags: tuple[str, ...] = ()
     begin_read = "BEGIN READ ONLY"
     begin_write = "BEGIN"
+    explain = "EXPLAIN "
+    aggregates: Aggregates = PostgresqlAggregates()
     identity = QUERIES["identity"].sql
 
     def __init__(self, *, portable_reader: bool = False) -> None:

@@ -19,6 +19,7 @@ import aiosqlite
 import anyio
 
 from schema_mcp.dialects.base import DriverValue, Row
+from schema_mcp.dialects.sqlite.aggregates import register
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -149,6 +150,7 @@ class SqliteConnection(aiosqlite.Connection):
             isolation_level=None,
         )
         try:
+            register(connection)
             connection.execute("PRAGMA foreign_keys = ON")
             if self.file.read_only:
                 connection.execute("PRAGMA query_only = ON")

@@ -10,8 +10,19 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import aiosqlite as sqlalchemy_aiosqlite
 from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 
-from schema_mcp.dialects.base import Connection, DriverValue, Gate, Reading, Row, SessionLimits, Statement, Value
+from schema_mcp.dialects.base import (
+    Aggregates,
+    Connection,
+    DriverValue,
+    Gate,
+    Reading,
+    Row,
+    SessionLimits,
+    Statement,
+    Value,
+)
 from schema_mcp.dialects.sqlite import errors, reader, statements, values
+from schema_mcp.dialects.sqlite.aggregates import SqliteAggregates
 from schema_mcp.dialects.sqlite.connection import DatabaseFile, SqliteConnection
 from schema_mcp.dialects.sqlite.tagged import TAGS
 from schema_mcp.errors import CallError, CatalogReadError, ConfigurationError
@@ -36,6 +47,8 @@ class SqliteDialect:
     begin_read = "BEGIN"
     #: Not deferred: a transaction that has read cannot always be let to write (SQLITE_BUSY_SNAPSHOT).
     begin_write = "BEGIN IMMEDIATE"
+    explain = ""
+    aggregates: Aggregates = SqliteAggregates()
     identity = statements.IDENTITY
 
     def __init__(self) -> None:

@@ -16,6 +16,8 @@ _PRIMARY = 0xFF
 #: A value of the wrong type for a STRICT table; Python has no name for it.
 _CONSTRAINT_DATATYPE = 3091
 _STALE = re.compile(r"no such (?:table|column|view): |has no column named ")
+#: What is said when a function of `aggregates` raises.
+_NOT_A_NUMBER = ("user-defined aggregate's 'step' method raised error", "user-defined function raised exception")
 _CLOSED = ("no active connection", "Connection closed", "Cannot operate on a closed database.")
 _TOO_LARGE = ("Python int too large", "INT_MAX")
 _RETRY = "Try the same call again."
@@ -42,6 +44,18 @@ def translate(error: BaseException, table: Table | None) -> CallError | None:
     code: int = getattr(error, "sqlite_errorcode", None) or 0
     if code & _PRIMARY == sqlite3.SQLITE_CONSTRAINT:
         return _constraint(code, text, table)
+    if text in _NOT_A_NUMBER:
+        return StatementRefused(
+            ErrorCode.INVALID_VALUE,
+            "A sum or a mean met a value that is no number; SQLite lets any column hold text.",
+            'Text is greater than any number; a filter leaves it out: "op": "lte", "value": "9000000000000000000".',
+        )
+    if text == "integer overflow":
+        return StatementRefused(
+            ErrorCode.INVALID_VALUE,
+            "A sum is beyond 9223372036854775807, where SQLite's integers end.",
+            "Narrow the filters, or sum by groups.",
+        )
     if hides and code & _PRIMARY == sqlite3.SQLITE_ERROR:
         text = (
             "no such column: one that is not served"

@@ -4,23 +4,26 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import orjson
 import sqlalchemy as sa
 
 from schema_mcp.caller import Caller
 from schema_mcp.dialects.base import DriverValue
 from schema_mcp.errors import ErrorCode, InvalidArgument
 from schema_mcp.schema.model import Column
+from schema_mcp.tools.aggregate import ARGUMENTS as GROUPING
+from schema_mcp.tools.aggregate import is_grouped, plan_groups
 from schema_mcp.tools.arguments import read_limit, read_list, read_text, refuse_unknown
 from schema_mcp.tools.base import Action, JsonSchema, Result, StatementPlan
+from schema_mcp.tools.count import Count, Counting, counting, read_count
 from schema_mcp.tools.cursor import query_digest, seal, unseal
 from schema_mcp.tools.filters import OPERATORS, Conditions, clauses, read_conditions
 from schema_mcp.tools.json_schema import array_of_names, filter_array, typed_object
 from schema_mcp.tools.order import Order, after, order_clauses, read_order
+from schema_mcp.tools.page import page
 from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.view import CatalogView
 
-_ARGUMENTS = ("columns", "where", "filters", "order_by", "limit", "cursor")
+_ARGUMENTS = ("columns", "where", "filters", "order_by", "limit", "cursor", "count", *GROUPING)
 
 _NO_KEY_HINT = (
     "More rows match, but nothing tells the rows of this relation apart, so there is no cursor: "
@@ -63,11 +66,13 @@ class QueryTool:
         return _schema(limits, where)
 
     def plan(self, view: CatalogView, target: Target, arguments: Mapping[str, Any], caller: Caller) -> StatementPlan:
-        """One SELECT that asks for a row more than it answers with.
+        """One SELECT that asks for a row, or a group, more than it answers with.
 
         Raises: InvalidArgument, StaleSchema.
         """
         refuse_unknown(arguments, _ARGUMENTS)
+        if is_grouped(arguments):
+            return plan_groups(view, target, arguments, caller)
         columns = _read_columns(target, read_list(arguments, "columns"))
         conditions = read_conditions(target, arguments)
         order = read_order(target, read_list(arguments, "order_by"))
@@ -75,11 +80,27 @@ class QueryTool:
         made_by = query_digest(conditions, order)
         keys = _read_cursor(target, read_text(arguments, "cursor"), caller, made_by, order)
         null_keys = None if keys is None else tuple(key is None for key in keys)
-        shape = ("query", tuple(column.name for column in columns), conditions.shape, order, null_keys)
-        compiled = target.compiled(
-            shape, lambda: (_select(target, columns, conditions, order, null_keys), columns, len(order.keys))
-        )
         values: dict[str, DriverValue] = conditions.named()
+        total = counting(
+            target,
+            read_count(arguments),
+            shape=("rows", conditions.shape),
+            rows=lambda: _matching(target, conditions, sa.literal_column("1")),
+            count=lambda: sa.select(*target.dialect.row([], [_number(target, conditions)])),
+            values=values,
+            row_estimate=None if conditions.shape else view.row_estimate(target),
+            continues=keys is not None,
+        )
+        names = tuple(column.name for column in columns)
+        shape = ("query", names, conditions.shape, order, null_keys, total.counted)
+        compiled = target.compiled(
+            shape,
+            lambda: (
+                _select(target, columns, conditions, order, null_keys, counted=total.counted),
+                columns,
+                len(order.keys) + total.counted,
+            ),
+        )
         values["row_limit"] = limit + 1
         values |= {f"k{index}": key for index, key in enumerate(keys or ())}
         return StatementPlan(
@@ -88,10 +109,12 @@ class QueryTool:
             statements=(compiled.statement(values),),
             writes=False,
             limit=limit,
-            answer=partial(_answer, target, caller, made_by, order.total),
+            answer=partial(_answer, target, caller, made_by, order, total, keys is not None),
             # A page goes on in the table that it began in.
             identity=target.table.identity if order.total else "",
             continues=keys is not None,
+            total=total.statement,
+            counted=total.counted,
         )
 
 
@@ -116,60 +139,66 @@ def _read_cursor(
     return unseal(target.cursor_secret, caller, target.digest, made_by, given, len(order.keys))
 
 
+def _matching(target: Target, conditions: Conditions, *selected: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    return sa.select(*selected).select_from(target.relation).where(*clauses(target, conditions.shape))
+
+
+def _number(target: Target, conditions: Conditions) -> sa.ColumnElement[Any]:
+    return _matching(target, conditions, sa.func.count()).correlate(None).scalar_subquery()
+
+
 def _select(
     target: Target,
     columns: Sequence[Column],
     conditions: Conditions,
     order: Order,
     null_keys: tuple[bool, ...] | None,
+    *,
+    counted: bool,
 ) -> sa.Select[Any]:
-    where = clauses(target, conditions.shape)
-    if null_keys is not None:
-        where.append(after(target, order, null_keys))
     keys = [target.sql_column(key.column) for key in order.keys]
-    return (
-        sa.select(*target.dialect.row(target.labelled(columns), keys))
-        .select_from(target.relation)
-        .where(*where)
-        .order_by(*order_clauses(target, order))
-        .limit(sa.bindparam("row_limit", type_=sa.BigInteger()))
-    )
+    if counted:
+        keys.append(_number(target, conditions))
+    select = _matching(target, conditions, *target.dialect.row(target.labelled(columns), keys))
+    if null_keys is not None:
+        select = select.where(after(target, order, null_keys))
+    return select.order_by(*order_clauses(target, order)).limit(sa.bindparam("row_limit", type_=sa.BigInteger()))
 
 
-def _answer(target: Target, caller: Caller, made_by: str, total_order: bool, result: Result) -> bytes:
+def _answer(
+    target: Target,
+    caller: Caller,
+    made_by: str,
+    order: Order,
+    total: Counting,
+    continues: bool,
+    result: Result,
+) -> bytes:
     cursor = hint = None
-    if result.truncated and total_order:
-        cursor = seal(target.cursor_secret, caller, target.digest, made_by, result.keys)
+    if result.truncated and order.total:
+        cursor = seal(target.cursor_secret, caller, target.digest, made_by, result.keys[: len(order.keys)])
     elif result.truncated:
         hint = _NO_KEY_HINT
-    members = [
-        b'"table":' + orjson.dumps(target.display),
-        b'"rows":[' + b",".join(result.rows) + b"]",
-        b'"row_count":%d' % len(result.rows),
-        b'"truncated":' + orjson.dumps(result.truncated),
-        b'"next_cursor":' + orjson.dumps(cursor),
-        b'"schema_version":%d' % result.generation,
-    ]
-    if hint:
-        members.append(b'"hint":' + orjson.dumps(hint))
-    if result.cut_columns:
-        members.append(b'"cut_columns":' + orjson.dumps(result.cut_columns))
-    return b"{" + b",".join(members) + b"}"
+    return page(target, result, total.total(result, continues=continues), cursor=cursor, hint=hint)
 
 
 def _schema(limits: ToolLimits, where: JsonSchema) -> JsonSchema:
     return {
         "type": "object",
         "properties": {
-            "columns": array_of_names("Default all."),
+            "columns": array_of_names(),
             "where": where,
             "filters": filter_array(OPERATORS, "Joined by AND. in, not_in, between take 'values'."),
-            "order_by": array_of_names("name, name desc, name desc nulls last. Default primary key."),
+            "order_by": array_of_names("name desc nulls last. Default primary key."),
             "limit": {
                 "type": "integer",
                 "description": f"1 to {limits.max_rows}, default {min(limits.default_limit, limits.max_rows)}.",
             },
-            "cursor": {"type": "string", "description": "next_cursor of the last page."},
+            "cursor": {"type": "string", "description": "From next_cursor."},
+            "count": {"type": "string", "enum": [str(count) for count in Count]},
+            "aggregate": array_of_names("count, sum(x) as y; having y > 1"),
+            "group_by": array_of_names(),
+            "having": array_of_names(),
         },
         "additionalProperties": False,
     }
