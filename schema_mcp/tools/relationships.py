@@ -47,11 +47,11 @@ class Relationship:
 
     @property
     def shape(self) -> tuple[object, ...]:
-        """What a statement along it depends on, the related tables as they are included."""
+        """What a statement along it depends on: of a table that changes, `relation` is another object."""
         between = self.through
         return (
-            *(self.other.table.name, self.other.digest, self.columns, self.other_columns, self.many),
-            *((between.target.table.name, between.target.digest, between.near, between.far) if between else ()),
+            *(self.other.relation, self.columns, self.other_columns, self.many),
+            *((between.target.relation, between.near, between.far) if between else ()),
         )
 
 
