@@ -258,6 +258,7 @@ def _build_settings(settings: Settings, policy: Policy, dialect: Dialect, secret
             default_limit=settings.results.default_limit,
             max_rows=settings.results.max_rows,
             max_insert_rows=settings.limits.insert_rows,
+            max_affected_rows=settings.access.max_affected_rows,
         ),
         dialects=MappingProxyType({SOURCE: dialect}),
         cursor_secret=secret,

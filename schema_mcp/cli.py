@@ -109,7 +109,7 @@ def _show(text: str, note: str) -> int:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    mode = "read" if getattr(arguments, "read_only", False) else None
+    mode = "read" if getattr(arguments, "read_only", False) else "write" if getattr(arguments, "write", False) else None
     flags: dict[str, Any] = {
         "database.url": arguments.database,
         "access.mode": mode,
@@ -181,4 +181,6 @@ def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file (default: ./config.toml)")
-    parser.add_argument("--read-only", action="store_true", help="no writes; the database itself refuses them")
+    access = parser.add_mutually_exclusive_group()
+    access.add_argument("--read-only", action="store_true", help="no writes; the database itself refuses them")
+    access.add_argument("--write", action="store_true", help="rows may also be updated and deleted")

@@ -8,6 +8,7 @@
         ├── InvalidArgument         the arguments do not fit the tool (nothing was sent to the database)
         ├── StaleSchema             they fit the table as it was, not as it is
         ├── StatementRefused        the database refused: constraint, right, type (nothing was written)
+        │   └── StillReferenced     rows that others refer to, of a table that the caller may not see
         ├── Unavailable             database away, pool busy: worth trying again
         ├── LimitReached            timeout, cancelled, too much
         └── OutcomeUnknown          a write was sent and its answer never came
@@ -128,6 +129,15 @@ class StaleSchema(CallError):
 
 class StatementRefused(CallError):
     """The database refused the statement; nothing of it was written."""
+
+
+class StillReferenced(StatementRefused):
+    """A foreign key of another table would be broken. `by`: its schema, table and name, which the caller is told only
+    if the table is served."""
+
+    def __init__(self, message: str, hint: str, *, by: tuple[str, str, str], sqlstate: str) -> None:
+        super().__init__(ErrorCode.FOREIGN_KEY_VIOLATION, message, hint, sqlstate=sqlstate)
+        self.by = by
 
 
 class Unavailable(CallError):

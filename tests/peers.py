@@ -29,6 +29,8 @@ FIXED = [
     "schema_changes",
     "server_status",
 ]
+#: Those that are there in mode `write` as well.
+FIXED_IN_WRITE = ["delete_rows", "update_rows"]
 #: Every wait of a test ends here.
 LIMIT_S = 20.0
 #: The eras, by the names that the SDK's client has for them: it settles on 2026-07-28 when left to itself.
@@ -72,7 +74,7 @@ class Peer:
 
     async def table_tools(self) -> list[str]:
         """The names of the listed tools that belong to a table."""
-        return [name for name in await self.names() if name not in FIXED]
+        return [name for name in await self.names() if name not in (*FIXED, *FIXED_IN_WRITE)]
 
     async def hears(self) -> None:
         """Waits for the next `list_changed`."""

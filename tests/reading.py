@@ -20,9 +20,12 @@ LIMIT_S = 20.0
 #: How long a reading may take that meets a lock: two waits of 250 ms, and what a busy machine needs.
 LOCK_LIMIT_S = 5.0
 
-BOTH = frozenset(Privilege)
+ALL = frozenset(Privilege)
+BOTH = frozenset({Privilege.SELECT, Privilege.INSERT})
+UPDATE = frozenset({Privilege.UPDATE})
 SELECT = frozenset({Privilege.SELECT})
 INSERT = frozenset({Privilege.INSERT})
+DELETE = frozenset({Privilege.DELETE})
 NOTHING: frozenset[Privilege] = frozenset()
 
 INTEGER = SqlType(kind=TypeKind.INTEGER, native="integer", cast="integer", precision=32)

@@ -63,7 +63,7 @@ def test_all_mistakes_are_told_at_once_each_with_its_key(tmp_path: Path) -> None
     assert mistakes(tmp_path, text, {"SCHEMA_MCP_LIMITS__LOCK_TIMEOUT_S": "soon"}) == [
         "config.toml: verbose: unknown key",
         "config.toml: acess.mode: unknown key; did you mean access.mode?",
-        "config.toml: access.mode: takes one of read, insert, got 'everything'",
+        "config.toml: access.mode: takes one of read, insert, write, got 'everything'",
         "config.toml: pool.size: takes a number from 1 to 1000, got 0",
         "config.toml: pool.acquire_timeout_s: takes a number, got 'long'",
         "config.toml: watch.pol_interval_s: unknown key; did you mean watch.poll_interval_s?",

@@ -6,6 +6,7 @@ import pytest
 
 from schema_mcp.schema.codec import dumps, loads
 from schema_mcp.schema.model import (
+    OF_COLUMNS,
     Check,
     Column,
     ForeignKey,
@@ -54,8 +55,12 @@ CHANGES: dict[str, tuple[Table | None, Table | None]] = {
     "the default of column email is gone, it was 'x'": (with_email(default="'x'"), ORDERS),
     "column email is generated now": (ORDERS, with_email(generated=Generated.EXPRESSION)),
     "the comment of column email a became b": (with_email(comment="a"), with_email(comment="b")),
-    "column email may no longer be read": (ORDERS, with_email(privileges=frozenset({Privilege.INSERT}))),
-    "it may no longer be inserted into": (ORDERS, replace(ORDERS, privileges=frozenset({Privilege.SELECT}))),
+    "column email may no longer be read": (ORDERS, with_email(privileges=OF_COLUMNS - {Privilege.SELECT})),
+    "it may no longer be inserted into": (
+        ORDERS,
+        replace(ORDERS, privileges=frozenset(Privilege) - {Privilege.INSERT}),
+    ),
+    "it may be deleted from now": (replace(ORDERS, privileges=OF_COLUMNS), ORDERS),
     "column email takes 'sent' too (state)": (
         with_email(type=STATE),
         with_email(type=replace(STATE, enum=("new", "paid", "sent"))),

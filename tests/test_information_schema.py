@@ -88,12 +88,17 @@ async def test_the_portable_reader_agrees_in_all_that_information_schema_can_tel
         create view triggered as select number from orders limit 1;
         create function fill() returns trigger language plpgsql as 'begin return null; end';
         create trigger fill instead of insert on triggered for each row execute function fill();
+        create view changing as select number from orders limit 1;
+        create trigger change instead of update on changing for each row execute function fill();
+        create view removing as select number from orders limit 1;
+        create trigger remove instead of delete on removing for each row execute function fill();
+        create view mixed as select number, price * 2 as twice from orders;
         create materialized view stored as select number from orders;
     """)
 
     exact = (await read(live)).schema
 
-    assert len(exact.tables) == 7
+    assert len(exact.tables) == 10
     assert await read_portably(live) == told(exact)
 
 
@@ -110,6 +115,8 @@ async def test_the_portable_reader_tells_what_a_role_may_do(live: Live, role: st
         grant insert on write_only to {role};
         grant select (shown), insert (given) on some_columns to {role};
         grant update on only_update to {role};
+        grant update (b), delete on all_of_it to {role};
+        grant update, delete on a_view to {role};
         grant select on to_all to public;
     """)
 

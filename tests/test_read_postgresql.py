@@ -21,13 +21,16 @@ from schema_mcp.schema.select import Selection
 from schema_mcp.schema.types import SqlType, TypeKind
 from tests.postgres import quote_name
 from tests.reading import (
+    ALL,
     BIGINT,
     BOTH,
+    DELETE,
     INSERT,
     INTEGER,
     NOTHING,
     NUMERIC,
     SELECT,
+    UPDATE,
     Live,
     array,
     column,
@@ -141,16 +144,16 @@ async def test_every_kind_of_relation_is_told_and_what_is_nobodys_table_is_left_
 
     assert [key for key, table in read_tables.items() if table.has_children] == ["parent"]
     assert {key: (table.kind, table.privileges, table.row_identity) for key, table in read_tables.items()} == {
-        "plain": (TableKind.TABLE, BOTH, ("ctid",)),
-        "parent": (TableKind.TABLE, BOTH, ("tableoid", "ctid")),
-        "child": (TableKind.TABLE, BOTH, ("ctid",)),
-        "parted": (TableKind.PARTITIONED, BOTH, ("tableoid", "ctid")),
-        "simple": (TableKind.VIEW, BOTH, ()),
+        "plain": (TableKind.TABLE, ALL, ("ctid",)),
+        "parent": (TableKind.TABLE, ALL, ("tableoid", "ctid")),
+        "child": (TableKind.TABLE, ALL, ("ctid",)),
+        "parted": (TableKind.PARTITIONED, ALL, ("tableoid", "ctid")),
+        "simple": (TableKind.VIEW, ALL, ()),
         "grouped": (TableKind.VIEW, SELECT, ()),
         "triggered": (TableKind.VIEW, BOTH, ()),
         "over_unreadable": (TableKind.VIEW, SELECT, ()),
         "stored": (TableKind.MATERIALIZED_VIEW, SELECT, ("ctid",)),
-        "unlogged": (TableKind.TABLE, BOTH, ("ctid",)),
+        "unlogged": (TableKind.TABLE, ALL, ("ctid",)),
     }
     assert read_tables["stored"].columns == (replace(column("a", 1), privileges=SELECT),)
 
@@ -286,14 +289,16 @@ async def test_only_what_the_role_may_use_is_there(live: Live, role: str) -> Non
         create table some_columns (secret integer, shown integer, given integer);
         create table nothing (a integer);
         create table only_update (a integer);
+        create table only_delete (a integer);
         create view a_view as select a from nothing;
         create schema closed;
         create table closed.granted (a integer);
         grant select, insert on all_of_it, a_view to {role};
         grant select on read_only to {role};
         grant insert on write_only to {role};
-        grant select (shown), insert (given) on some_columns to {role};
+        grant select (shown), insert (given), update (secret) on some_columns to {role};
         grant update on only_update to {role};
+        grant delete on only_delete to {role};
         grant select on closed.granted to {role};
     """)
 
@@ -308,7 +313,9 @@ async def test_only_what_the_role_may_use_is_there(live: Live, role: str) -> Non
         "all_of_it": (BOTH, [BOTH, BOTH], ("ctid",)),
         "read_only": (SELECT, [SELECT], ("ctid",)),
         "write_only": (INSERT, [INSERT], ()),
-        "some_columns": (BOTH, [NOTHING, SELECT, INSERT], ()),
+        "some_columns": (BOTH | UPDATE, [UPDATE, SELECT, INSERT], ()),
+        "only_update": (UPDATE, [UPDATE], ()),
+        "only_delete": (DELETE, [NOTHING], ()),
     }
 
 

@@ -118,6 +118,32 @@ async def test_a_row_is_not_cast_for_columns_that_are_no_longer_there(place: Pla
         assert (await program.peer.rows("query_cats"))[-1] == {"x": 7}
 
 
+async def test_rows_of_the_table_that_has_the_name_now_are_changed(place: Place) -> None:
+    fill(place)
+    async with inside(place.url, access__mode="write", **UNTOLD) as program:
+        await program.peer.names()
+        swap(place, "cats", "dogs")
+        answer = await program.peer.call("update_cats", {"where": {"id": 1}, "set": {"name": "new"}})
+        assert answer["updated"] == 1
+        assert (await program.peer.call("delete_cats", {"where": {"id": 2}}))["deleted"] == 1
+        found = await program.peer.rows("query_cats", {"order_by": ["id"]})
+        assert found == [{"id": 1, "name": "new"}, {"id": 3, "name": "of the second 3"}]
+        assert await program.peer.rows("query_dogs") == ROWS
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_a_value_is_not_cast_for_a_column_that_is_no_longer_there(place: Place, dry_run: bool) -> None:
+    if place.product != "postgresql":
+        pytest.skip("SQLite casts to no type")
+    place.execute("CREATE TABLE cats (x numeric); CREATE TABLE dogs (x integer); INSERT INTO dogs VALUES (1)")
+    async with inside(place.url, access__mode="write", **UNTOLD) as program:
+        await program.peer.names()
+        swap(place, "cats", "dogs")
+        error = await program.peer.error("update_cats", {"all_rows": True, "set": {"x": 1.5}, "dry_run": dry_run})
+        assert error["code"] == "invalid_value"
+        assert await program.peer.rows("query_cats") == [{"x": 1}]
+
+
 async def test_an_insert_into_a_table_that_was_swapped_in_goes_to_it_at_once(place: Place) -> None:
     fill(place)
     async with inside(place.url, **UNTOLD) as program:

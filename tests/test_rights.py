@@ -41,6 +41,11 @@ RELATIONS = """
     CREATE TABLE parent (id integer PRIMARY KEY, a text);
     CREATE TABLE child () INHERITS (parent);
     CREATE VIEW simple AS SELECT id, a FROM plain;
+    CREATE VIEW caught AS SELECT count(*) AS n, 1 AS one FROM plain;
+    CREATE FUNCTION catch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+    CREATE TRIGGER catch INSTEAD OF UPDATE ON caught FOR EACH ROW EXECUTE FUNCTION catch();
+    CREATE VIEW ruled AS SELECT id, a FROM plain LIMIT 1;
+    CREATE RULE gone AS ON DELETE TO ruled DO INSTEAD DELETE FROM plain WHERE id = old.id;
     CREATE VIEW counted AS SELECT count(*) AS n FROM plain;
     CREATE MATERIALIZED VIEW stored AS SELECT id FROM plain;
 """
@@ -50,7 +55,7 @@ INVOKERS = """
     CREATE VIEW rights.twice_invoker WITH (security_invoker = on) AS SELECT id FROM rights.invoker;
     CREATE VIEW rights.lone_invoker WITH (security_invoker) AS SELECT count(*) AS n FROM rights.guarded;
 """
-ALL = "SELECT, INSERT ON ALL TABLES IN SCHEMA rights"
+ALL = "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA rights"
 #: What is granted to each role, `{r}`; the role itself is `CREATE ROLE {r}` and what stands before the bar.
 ROLES: Mapping[str, str] = {
     "nothing": "|",
@@ -58,29 +63,37 @@ ROLES: Mapping[str, str] = {
     "all": f"|GRANT {ALL} TO {{r}}",
     "reader": "|GRANT SELECT ON ALL TABLES IN SCHEMA rights TO {r}",
     "inserter": "|GRANT INSERT ON ALL TABLES IN SCHEMA rights TO {r}",
+    "updater": "|GRANT UPDATE ON ALL TABLES IN SCHEMA rights TO {r}",
+    "deleter": "|GRANT DELETE ON ALL TABLES IN SCHEMA rights TO {r}",
+    "some_updates": "|GRANT UPDATE (id) ON rights.plain, rights.parted, rights.simple TO {r}; "
+    "GRANT UPDATE ON rights.numbered TO {r}; GRANT SELECT (id), UPDATE (a) ON rights.parent TO {r}",
     "some_columns": "|GRANT SELECT (id), INSERT (id, a) ON rights.plain, rights.parted, rights.parent TO {r}; "
     "GRANT SELECT (a) ON rights.numbered, rights.simple TO {r}; GRANT INSERT (id) ON rights.simple TO {r}",
     "one_given": "|GRANT INSERT (b) ON rights.plain TO {r}",
-    "guest": "|GRANT SELECT, INSERT ON rights.guarded TO {r}",
+    "guest": "|GRANT SELECT, INSERT, UPDATE, DELETE ON rights.guarded TO {r}",
     "member": "|CREATE ROLE {r}_group; GRANT SELECT ON rights.plain TO {r}_group; GRANT {r}_group TO {r}",
     "not_inheriting": "NOINHERIT|CREATE ROLE {r}_group; GRANT SELECT ON rights.plain TO {r}_group; "
     "GRANT {r}_group TO {r}",
     "owner": "|ALTER TABLE rights.numbered OWNER TO {r}",
-    "above_rows": "BYPASSRLS|GRANT SELECT, INSERT ON rights.guarded TO {r}",
+    "above_rows": "BYPASSRLS|GRANT SELECT, INSERT, UPDATE, DELETE ON rights.guarded TO {r}",
     "superuser": "SUPERUSER|",
 }
 INVOKER_ROLES: Mapping[str, str] = {
-    "view_alone": "|GRANT SELECT, INSERT ON rights.invoker, rights.twice_invoker, rights.lone_invoker TO {r}",
+    "view_alone": "|GRANT SELECT, INSERT, UPDATE, DELETE "
+    "ON rights.invoker, rights.twice_invoker, rights.lone_invoker TO {r}",
     "view_and_columns": "|GRANT SELECT ON rights.invoker, rights.twice_invoker TO {r}; "
     "GRANT SELECT (id, a) ON rights.plain TO {r}",
     "view_and_too_few": "|GRANT SELECT ON rights.invoker, rights.twice_invoker TO {r}; "
     "GRANT SELECT (id) ON rights.plain TO {r}",
     "view_and_insert": "|GRANT INSERT ON rights.invoker TO {r}; GRANT INSERT ON rights.plain TO {r}",
+    "view_and_changes": "|GRANT UPDATE, DELETE ON rights.invoker, rights.twice_invoker TO {r}; "
+    "GRANT UPDATE, DELETE ON rights.plain TO {r}",
     "counter": "|GRANT SELECT ON rights.lone_invoker TO {r}; GRANT SELECT (who) ON rights.guarded TO {r}",
 }
 
-#: By relation: the columns that may be read, and those that may be given.
-_Rights = dict[str, tuple[set[str], set[str]]]
+#: By relation: the columns that may be read, given and changed; one that may be deleted from has `DELETED` too.
+_Rights = dict[str, tuple[set[str], set[str], set[str]]]
+DELETED = "rows may be deleted"
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +125,7 @@ async def served_to(connection: asyncpg.Connection) -> _Rights:
     reading = await reader.read(connection, "main", Selection(schemas=(SCHEMA,)), None)
     assert reading.postponed == frozenset()
     settings = BuildSettings(
-        policy=Policy(mode=AccessMode.INSERT),
+        policy=Policy(mode=AccessMode.WRITE),
         surface=Surface(kind="tables"),
         limits=ToolLimits(),
         dialects=MappingProxyType({"main": PostgresqlDialect()}),
@@ -122,29 +135,37 @@ async def served_to(connection: asyncpg.Connection) -> _Rights:
     found: _Rights = {}
     for spec in catalog.listed:
         if spec.table is not None:
-            readable, insertable = found.setdefault(spec.table.name, (set(), set()))
+            readable, insertable, updatable = found.setdefault(spec.table.name, (set(), set(), set()))
             properties = spec.input_schema["properties"]
-            if spec.kind == "query":
-                readable.update(properties["where"]["properties"])
-            else:
-                insertable.update(properties["rows"]["items"]["properties"])
+            match spec.kind:
+                case "query":
+                    readable.update(properties["where"]["properties"])
+                case "insert":
+                    insertable.update(properties["rows"]["items"]["properties"])
+                case "update":
+                    updatable.update(properties["set"]["properties"])
+                case "delete":
+                    updatable.add(DELETED)
     return found
 
 
 async def allowed_to(connection: asyncpg.Connection) -> _Rights:
-    """By trying: each column of each relation is selected, and given to an INSERT that inserts nothing."""
+    """By trying: each column of each relation is selected, given to an INSERT and an UPDATE that write nothing, and a
+    DELETE deletes nothing."""
     found: _Rights = {}
     for relation, column in await connection.fetch(
         "select c.relname, a.attname from pg_catalog.pg_class c join pg_catalog.pg_attribute a on a.attrelid = c.oid "
         "where c.relnamespace = (select n.oid from pg_catalog.pg_namespace n where n.nspname = 'rights') "
         "and a.attnum > 0 and c.relkind in ('r', 'p', 'v', 'm') and not c.relispartition"
     ):
-        readable, insertable = found.setdefault(relation, (set(), set()))
+        readable, insertable, updatable = found.setdefault(relation, (set(), set(), set()))
         attempts = (
-            (readable, f"select {column} from rights.{relation}"),
-            (insertable, f"insert into rights.{relation} ({column}) select null where false"),
+            (readable, column, f"select {column} from rights.{relation}"),
+            (insertable, column, f"insert into rights.{relation} ({column}) select null where false"),
+            (updatable, column, f"update rights.{relation} set {column} = null where false"),
+            (updatable, DELETED, f"delete from rights.{relation} where false"),
         )
-        for columns, attempt in attempts:
+        for columns, what, attempt in attempts:
             transaction = connection.transaction()
             await transaction.start()
             # Not permitted; not for this kind of relation; made by the database.
@@ -157,7 +178,7 @@ async def allowed_to(connection: asyncpg.Connection) -> _Rights:
             )
             with suppress(*refusals):
                 await connection.execute(attempt)
-                columns.add(column)
+                columns.add(what)
             await transaction.rollback()
     return {relation: rights for relation, rights in found.items() if any(rights)}
 

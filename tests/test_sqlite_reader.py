@@ -133,7 +133,7 @@ async def test_which_key_columns_take_null_is_told_as_sqlite_has_it(path: Path) 
     assert tables["strict"].primary_key == Key(name=None, columns=("b", "a"))
 
 
-async def test_views_take_rows_only_by_a_trigger_and_broken_ones_are_left_out(path: Path) -> None:
+async def test_views_take_what_triggers_take_and_broken_ones_are_left_out(path: Path) -> None:
     tables = await tables_of(
         path,
         """
@@ -148,6 +148,8 @@ async def test_views_take_rows_only_by_a_trigger_and_broken_ones_are_left_out(pa
             INSERT INTO t (a) VALUES (new.p);
         END;
         CREATE TRIGGER "instead of insert" INSTEAD OF DELETE ON plain BEGIN SELECT 1; END;
+        CREATE VIEW changing (a, "b, c", [On]) AS SELECT a, b, 1 FROM t;
+        CREATE TRIGGER now INSTEAD OF UPDATE OF "b, c", [on] ON changing BEGIN SELECT 1; END;
         DROP TABLE gone;
         """,
     )
@@ -156,12 +158,30 @@ async def test_views_take_rows_only_by_a_trigger_and_broken_ones_are_left_out(pa
             name=name("plain"),
             kind=TableKind.VIEW,
             returns_rows=False,
+            returns_changes=False,
             columns=(column("a", 1, "DATE", privileges=READS), column("c", 2, "", privileges=READS)),
             comment="dates only nothing else",
-            privileges=READS,
+            privileges=READS | {Privilege.DELETE},
         ),
         "taking": Table(
-            name=name("taking"), kind=TableKind.VIEW, returns_rows=False, columns=(column("p", 1, "DATE"),)
+            name=name("taking"),
+            kind=TableKind.VIEW,
+            returns_rows=False,
+            returns_changes=False,
+            columns=(column("p", 1, "DATE", privileges=READS | {Privilege.INSERT}),),
+            privileges=READS | {Privilege.INSERT},
+        ),
+        "changing": Table(
+            name=name("changing"),
+            kind=TableKind.VIEW,
+            returns_rows=False,
+            returns_changes=False,
+            columns=(
+                column("a", 1, "DATE", privileges=READS),
+                column("b, c", 2, "TEXT", privileges=READS | {Privilege.UPDATE}),
+                column("On", 3, "", privileges=READS | {Privilege.UPDATE}),
+            ),
+            privileges=READS | {Privilege.UPDATE},
         ),
     }
 
@@ -173,6 +193,7 @@ async def test_virtual_tables_show_their_columns_and_hide_their_shadows(path: Pa
             name=name("notes"),
             kind=TableKind.VIRTUAL,
             returns_rows=False,
+            returns_changes=False,
             columns=(column("title", 1, ""), column("body", 2, "")),
             row_identity=("rowid",),
         ),

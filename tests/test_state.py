@@ -139,7 +139,9 @@ async def test_a_rename_is_told_as_removed_and_added_and_both_names_are_remember
     await history.record(seen(2, table("dogs", "id")))
     assert [(name, kind) for name, kind, _ in await told(history)] == [("dogs", "added"), ("cats", "removed")]
     (gone,) = (await history_of(store).load(schema=False)).gone
-    assert gone == Gone(table=ONE.name, columns=frozenset({"id"}), rights=frozenset({"insert", "select"}))
+    assert gone == Gone(
+        table=ONE.name, columns=frozenset({"id"}), rights=frozenset({"delete", "insert", "select", "update"})
+    )
 
 
 async def test_what_changed_between_two_runs_is_told_with_both_times(store_url: str) -> None:
@@ -200,7 +202,7 @@ async def test_a_schema_of_another_format_is_not_loaded_and_is_written_anew(
     await history_of(store).record(seen(1, ONE, table("dogs", "id")))
     async with store.writing() as connection:
         await connection.execute(sa.text(f"UPDATE {prefix(store)}schema_mcp_table SET value = '{{}}', digest = ''"))
-    monkeypatch.setattr(history_module, "FORMAT", 2)
+    monkeypatch.setattr(history_module, "FORMAT", 3)
     later = history_of(store)
     assert (await later.load(schema=True)).schema is None
     # What cannot be read cannot be compared; that a table is gone is known all the same.

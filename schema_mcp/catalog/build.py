@@ -14,9 +14,10 @@ from schema_mcp.dialects.base import Dialect
 from schema_mcp.errors import ErrorCode, InvalidArgument, StaleSchema
 from schema_mcp.schema.model import Schema, Table, TableName
 from schema_mcp.security.policy import Policy
-from schema_mcp.tools.base import Annotations, JsonSchema, ToolSpec
+from schema_mcp.tools.base import Action, Annotations, JsonSchema, ToolSpec
 from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.json_schema import quoted
+from schema_mcp.tools.kinds.delete import DeleteTool
 from schema_mcp.tools.kinds.describe_table import DescribeTableTool
 from schema_mcp.tools.kinds.insert import InsertTool
 from schema_mcp.tools.kinds.list_tables import ListTablesTool
@@ -24,11 +25,12 @@ from schema_mcp.tools.kinds.query import QueryTool
 from schema_mcp.tools.kinds.refresh_schema import RefreshSchemaTool
 from schema_mcp.tools.kinds.schema_changes import SchemaChangesTool
 from schema_mcp.tools.kinds.server_status import ServerStatusTool
+from schema_mcp.tools.kinds.update import UpdateTool
 from schema_mcp.tools.naming import display_name, near, slugs
 from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.view import ServerTool, TableTool
 
-TABLE_TOOLS: tuple[TableTool, ...] = (QueryTool(), InsertTool())
+TABLE_TOOLS: tuple[TableTool, ...] = (QueryTool(), InsertTool(), UpdateTool(), DeleteTool())
 SERVER_TOOLS: tuple[ServerTool, ...] = (
     ListTablesTool(),
     DescribeTableTool(),
@@ -198,7 +200,12 @@ def _former(previous: Catalog | None, schemas: Mapping[str, Schema]) -> Former:
     for target in changed:
         columns[target.table.name] = columns.get(target.table.name, frozenset()) | frozenset(target.by_key)
     return Former(
-        tools=previous.former.tools.union(f"{tool.name}_{target.slug}" for target in changed for tool in TABLE_TOOLS),
+        tools=previous.former.tools.union(
+            name
+            for target in changed
+            for tool in TABLE_TOOLS
+            if (name := f"{tool.name}_{target.slug}") in previous.table_tools
+        ),
         tables=previous.former.tables.union(name for target in changed for name in _names(target)),
         columns=MappingProxyType(columns),
     )
@@ -216,6 +223,8 @@ def _targets(
     for schema in schemas.values():
         names = slugs(schema.tables, schema.default_schema)
         for name, table in schema.tables.items():
+            if not _is_of_use(table, settings.policy):
+                continue
             old = previous.targets.get(name) if previous else None
             if old is not None and old.slug == names[name] and _same(old.table, table):
                 targets[name] = old
@@ -230,6 +239,13 @@ def _targets(
                 former_columns=_gone(former, table),
             )
     return targets
+
+
+def _is_of_use(table: Table, policy: Policy) -> bool:
+    """Whether anything may be done with it that the role has the right to: one that may only be deleted from is of none
+    where nothing is deleted."""
+    may_update, may_delete = policy.permits(Action.UPDATE, table), policy.permits(Action.DELETE, table)
+    return table.readable or table.insertable or (may_update and table.updatable) or (may_delete and table.deletable)
 
 
 def _same(old: Table, table: Table) -> bool:

@@ -11,7 +11,12 @@ from schema_mcp.tools.base import Action
 from schema_mcp.tools.naming import display_name, slug
 
 #: The right that a tool of each action is made of.
-_RIGHTS = {Action.READ: Privilege.SELECT, Action.INSERT: Privilege.INSERT}
+_RIGHTS = {
+    Action.READ: Privilege.SELECT,
+    Action.INSERT: Privilege.INSERT,
+    Action.UPDATE: Privilege.UPDATE,
+    Action.DELETE: Privilege.DELETE,
+}
 
 
 def past(gone: Iterable[Gone], default_schema: str) -> Former:

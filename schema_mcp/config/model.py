@@ -27,8 +27,11 @@ class DatabaseSettings:
 class AccessSettings:
     """`[access]`: what may be done."""
 
-    #: "read": sessions are read-only in the database itself; "insert": rows may also be added.
+    #: "read": sessions are read-only in the database itself; "insert": rows may also be added; "write": they may also
+    #: be changed and removed.
     mode: str = "insert"
+    #: Most rows that one update or delete may touch; where it would touch more, it touches none.
+    max_affected_rows: int = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +160,7 @@ class Settings:
 
 #: Keys that take one of a few words.
 CHOICES: dict[str, tuple[str, ...]] = {
-    "access.mode": ("read", "insert"),
+    "access.mode": ("read", "insert", "write"),
     "watch.reader": ("auto", "information_schema"),
     "watch.listen": ("auto", "off"),
     "tools.surface": ("auto", "tables", "generic"),
@@ -167,6 +170,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 #: Lowest and highest value of numeric keys.
 RANGES: dict[str, tuple[float, float]] = {
+    "access.max_affected_rows": (1, 10_000_000),
     "watch.poll_interval_s": (0.05, 86_400),
     "watch.full_refresh_s": (1, 31_536_000),
     "watch.debounce_s": (0, 60),

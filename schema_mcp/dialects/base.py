@@ -128,6 +128,10 @@ class Dialect(Protocol):
     #: How strings begin that stand for a value which JSON, or the column's type, has no other form for: such a string
     #: goes to `encode` as it is.
     tags: tuple[str, ...]
+    #: The database says how many rows of a view a statement has changed or removed.
+    counts_changes_of_views: bool
+    #: A statement that refuses now what COMMIT would refuse: constraints that are put off to the end of a transaction.
+    check_deferred: str
     #: Statements that open a transaction for reading and for writing.
     begin_read: str
     begin_write: str

@@ -22,6 +22,7 @@ from schema_mcp.dialects.information_schema_types import Row, Types
 from schema_mcp.dialects.queries import load
 from schema_mcp.schema.hide import visible
 from schema_mcp.schema.model import (
+    OF_COLUMNS,
     Check,
     Column,
     ForeignKey,
@@ -41,7 +42,7 @@ Fetch = Callable[[str], Awaitable[Sequence[Row]]]
 _QUERIES = load("schema_mcp.dialects", "information_schema.sql")
 
 _KINDS = {"BASE TABLE": TableKind.TABLE, "VIEW": TableKind.VIEW, "FOREIGN": TableKind.FOREIGN}
-_PRIVILEGES = {"SELECT": Privilege.SELECT, "INSERT": Privilege.INSERT}
+_PRIVILEGES = {privilege.upper(): privilege for privilege in OF_COLUMNS}
 _IDENTITIES = {"ALWAYS": Generated.IDENTITY_ALWAYS, "BY DEFAULT": Generated.IDENTITY_DEFAULT}
 
 #: Tables are built in this many at a time, between which others get the event loop.
@@ -60,7 +61,7 @@ async def read(
     selection: Selection,
     checks_in_parentheses: bool = False,
 ) -> Schema:
-    """All relations of `schemas` that the selection takes and the role may read or insert into.
+    """All relations of `schemas` that the selection takes and the role may read or write.
 
     `checks_in_parentheses`: check_clause has a pair of parentheses around the condition (PostgreSQL before 18).
     Raises: what `fetch` raises.
@@ -113,6 +114,10 @@ class _Rights:
         self._columns = {
             (row["table_schema"], row["table_name"], row["column_name"], row["privilege_type"]) for row in columns
         }
+
+    def of_table(self, place: _Place) -> frozenset[Privilege]:
+        """What no single column can be granted for."""
+        return frozenset({Privilege.DELETE}) if (*place, "DELETE") in self._tables else frozenset()
 
     def of(self, place: _Place, column: str) -> frozenset[Privilege]:
         """With a column or, what is more, with its whole table."""
@@ -221,10 +226,14 @@ def _table(
 ) -> Table:
     place = (relation["table_schema"], relation["table_name"])
     takes_rows = "YES" in (relation["is_insertable_into"], relation["is_trigger_insertable_into"])
-    may = frozenset(Privilege) if takes_rows else frozenset({Privilege.SELECT})
+    takes_changes = [row["is_updatable"] == "YES" or relation["is_trigger_updatable"] == "YES" for row in rows]
+    takes_deletes = any(row["is_updatable"] == "YES" for row in rows) or "YES" in (
+        relation["is_updatable"],
+        relation["is_trigger_deletable"],
+    )
     columns = tuple(
-        _column(row, position, types, rights.of(place, row["column_name"]) & may)
-        for position, row in enumerate(rows, start=1)
+        _column(row, position, types, rights.of(place, row["column_name"]) & _taken(takes_rows, changes))
+        for position, (row, changes) in enumerate(zip(rows, takes_changes, strict=True), start=1)
     )
     return Table(
         name=TableName(source=source, schema=place[0], name=place[1]),
@@ -234,8 +243,15 @@ def _table(
         uniques=constraints.keys(place, "UNIQUE"),
         foreign_keys=constraints.foreign_keys(place),
         checks=constraints.checks(place, [column.name for column in columns]),
-        privileges=frozenset[Privilege]().union(*(column.privileges for column in columns)),
+        privileges=frozenset[Privilege]().union(
+            rights.of_table(place) if takes_deletes and rows else (), *(column.privileges for column in columns)
+        ),
     )
+
+
+def _taken(rows: bool, changes: bool) -> frozenset[Privilege]:
+    taken = {Privilege.SELECT: True, Privilege.INSERT: rows, Privilege.UPDATE: changes}
+    return frozenset(privilege for privilege, takes in taken.items() if takes)
 
 
 def _column(row: Row, position: int, types: Types, privileges: frozenset[Privilege]) -> Column:

@@ -2,8 +2,9 @@
 -- that any engine with an information_schema can answer.
 
 -- name: tables
--- One row a relation; whether it takes rows, by itself or by a trigger.
-select t.table_schema, t.table_name, t.table_type, t.is_insertable_into, v.is_trigger_insertable_into
+-- One row a relation; whether it takes rows, and a view changes and deletes (both), by itself or by a trigger.
+select t.table_schema, t.table_name, t.table_type, t.is_insertable_into, v.is_trigger_insertable_into,
+       v.is_updatable, v.is_trigger_updatable, v.is_trigger_deletable
 from information_schema.tables t
 left join information_schema.views v on v.table_schema = t.table_schema and v.table_name = t.table_name
 where t.table_schema not in ('information_schema', 'pg_catalog')
@@ -13,7 +14,7 @@ where t.table_schema not in ('information_schema', 'pg_catalog')
 select c.table_schema, c.table_name, c.column_name, c.is_nullable, c.column_default, c.is_identity,
        c.identity_generation, c.is_generated, c.generation_expression, c.data_type, c.character_maximum_length,
        c.numeric_precision, c.numeric_scale, c.datetime_precision, c.interval_type, c.domain_schema, c.domain_name,
-       c.udt_schema, c.udt_name, c.dtd_identifier
+       c.udt_schema, c.udt_name, c.dtd_identifier, c.is_updatable
 from information_schema.columns c
 where c.table_schema not in ('information_schema', 'pg_catalog')
 order by c.table_schema, c.table_name, c.ordinal_position
@@ -67,14 +68,16 @@ where k.constraint_schema not in ('information_schema', 'pg_catalog')
 -- What the role may do with a whole relation.
 select p.table_schema, p.table_name, p.privilege_type
 from information_schema.table_privileges p
-where p.privilege_type in ('SELECT', 'INSERT') and p.table_schema not in ('information_schema', 'pg_catalog')
+where p.privilege_type in ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
+  and p.table_schema not in ('information_schema', 'pg_catalog')
   and (p.grantee = 'PUBLIC' or p.grantee in (select r.role_name from information_schema.enabled_roles r))
 
 -- name: column_privileges
 -- What the role may do with one column and not with the whole relation.
 select p.table_schema, p.table_name, p.column_name, p.privilege_type
 from information_schema.column_privileges p
-where p.privilege_type in ('SELECT', 'INSERT') and p.table_schema not in ('information_schema', 'pg_catalog')
+where p.privilege_type in ('SELECT', 'INSERT', 'UPDATE')
+  and p.table_schema not in ('information_schema', 'pg_catalog')
   and (p.grantee = 'PUBLIC' or p.grantee in (select r.role_name from information_schema.enabled_roles r))
   and not exists (
       select 1

@@ -10,12 +10,13 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from schema_mcp.dialects.base import Connection, DriverValue, Row, Statement
-from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown, StaleSchema
+from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown, StaleSchema, StatementRefused
 from schema_mcp.execute.cut import cut
 from schema_mcp.execute.engines import Database
 from schema_mcp.schema.fingerprint import identity
 from schema_mcp.schema.model import Table
 from schema_mcp.tools.base import Result, StatementPlan
+from schema_mcp.tools.changes import COUNTED_ROWS
 
 #: How long stopping a statement and rolling back may take after a cancel, before the connection is given up.
 STOP_TIMEOUT_S = 1.0
@@ -51,11 +52,15 @@ class Executor:
         try:
             async with asyncio.timeout(self.limits.call_timeout_s) as limit:
                 return await self._attempts(plan, table, generation, progress)
+        except StatementRefused as refused:
+            if plan.explain is None:
+                raise
+            raise plan.explain(refused) from refused
         except TimeoutError:
             if not limit.expired():
                 raise
             if progress.committing:
-                raise _unknown(table) from None
+                raise _unknown(plan, table) from None
             raise _too_long("call", self.limits.call_timeout_s, retryable=True) from None
 
     async def _attempts(self, plan: StatementPlan, table: Table, generation: int, progress: "_Progress") -> Result:
@@ -80,7 +85,7 @@ class Executor:
     async def _attempt(self, plan: StatementPlan, table: Table, generation: int, progress: "_Progress") -> Result:
         """One try. Every failure before COMMIT is sent leaves nothing written."""
         progress.connected = False
-        collected = _Rows(plan.limit, self.limits.max_bytes)
+        collected = _Rows(plan.limit, self.limits.max_bytes, plan.max_affected)
         ended: BaseException | None = None
         try:
             async with self.database.connection() as connection:
@@ -90,7 +95,7 @@ class Executor:
             raise
         except BaseException as error:
             if progress.committing:
-                raise _unknown(table) from error
+                raise _unknown(plan, table) from error
             translated = self.database.dialect.translate(error, table)
             if translated is None:
                 raise
@@ -109,13 +114,16 @@ class Executor:
             if plan.writes or plan.continues:
                 await connection.execute(dialect.begin_write if plan.writes else dialect.begin_read)
                 begun = True
+            if plan.matching is not None:
+                await self._refuse_too_many(connection, plan, table)
             for statement in plan.statements:
                 await self._run(connection, statement, collected)
             if plan.identity and (begun or collected.full):
                 await self._check_identity(connection, plan, table)
             if plan.max_affected is not None and collected.seen > plan.max_affected:
-                raise _too_many(plan, table, collected.seen)
+                raise _too_many(plan, table, f"more than {plan.max_affected}")
             if plan.dry_run:
+                await self._run(connection, Statement(dialect.check_deferred, ()), _Rows(None, 0))
                 await connection.execute("ROLLBACK")
                 begun = False
             if begun:
@@ -138,7 +146,8 @@ class Executor:
         return None
 
     async def _run(self, connection: Connection, statement: Statement, collected: "_Rows") -> None:
-        max_rows = 0 if collected.limit is None else collected.limit + 1
+        most = collected.most
+        max_rows = 0 if most is None else most + 1
         limit_s = None if self.database.dialect.has_statement_timeout else self.limits.statement_timeout_s
         try:
             async with (
@@ -149,10 +158,22 @@ class Executor:
                     collected.add(batch)
                     if collected.full and collected.limit is not None:
                         return
+                    if most is not None and collected.seen > most:
+                        return
         except TimeoutError:
             if not limit.expired():
                 raise
             raise _too_long("statement", limit_s or 0, retryable=False) from None
+
+    async def _refuse_too_many(self, connection: Connection, plan: StatementPlan, table: Table) -> None:
+        """Before anything is written. Raises: LimitReached (`too_many_rows`)."""
+        assert plan.matching is not None
+        assert plan.max_affected is not None
+        counted = _Rows(1, self.limits.max_bytes)
+        await self._run(connection, plan.matching, counted)
+        count = int(str(counted.keys[0]))
+        if count > plan.max_affected:
+            raise _too_many(plan, table, str(count) if count <= COUNTED_ROWS else f"more than {count - 1}")
 
     async def _check_identity(self, connection: Connection, plan: StatementPlan, table: Table) -> None:
         """After the statements, while their lock on the relation keeps its name and its columns as they are; at once
@@ -206,8 +227,10 @@ class _Progress:
 class _Rows:
     """Rows up to the limit and the byte cap, counting all that were written."""
 
-    def __init__(self, limit: int | None, max_bytes: int) -> None:
+    def __init__(self, limit: int | None, max_bytes: int, max_affected: int | None = None) -> None:
         self.limit = limit
+        #: More rows than this and one are of no interest.
+        self.most = limit if max_affected is None else max_affected
         self.max_bytes = max_bytes
         self.rows: list[bytes] = []
         self.keys: tuple[DriverValue, ...] = ()
@@ -254,18 +277,17 @@ def _too_long(what: str, limit_s: float, *, retryable: bool) -> LimitReached:
     )
 
 
-def _too_many(plan: StatementPlan, table: Table, affected: int) -> LimitReached:
+def _too_many(plan: StatementPlan, table: Table, matching: str) -> LimitReached:
     return LimitReached(
         ErrorCode.TOO_MANY_ROWS,
-        f"the conditions match {affected} rows of table '{table.name.name}', and at most {plan.max_affected} may be "
-        "written",
-        "Nothing was written. Narrow the conditions, or raise 'max_affected' if that many are meant.",
-        details={"affected": affected, "max_affected": plan.max_affected},
+        f"this would {plan.action} {matching} rows of table '{table.name.name}', and at most {plan.max_affected} may",
+        "Nothing was written. Narrow the conditions; if that many are meant, raise 'max_affected' or go on in parts.",
+        details={"max_affected": plan.max_affected},
     )
 
 
-def _unknown(table: Table) -> OutcomeUnknown:
+def _unknown(plan: StatementPlan, table: Table) -> OutcomeUnknown:
     return OutcomeUnknown(
-        f"the connection was lost while the insert into '{table.name.name}' was being committed",
-        "Query the table for the rows before you send them again: they may have been stored.",
+        f"the connection was lost while the {plan.action} of table '{table.name.name}' was being committed",
+        "Query the table before you call again: it may have been done.",
     )

@@ -6,16 +6,22 @@ sorted array, a mapping an array of pairs. Reading is strict: what does not fit 
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from enum import Enum
 from functools import cache
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from schema_mcp.schema.model import Privilege, Table
+
 #: Grows when the same JSON comes to mean something else: a field's default, the meaning of a value.
-FORMAT = 1
+FORMAT = 2
+#: The last format that said nothing of the rights to update and to delete.
+WITHOUT_CHANGES = 1
 
 T = TypeVar("T")
+
+_CHANGES = frozenset({Privilege.UPDATE, Privilege.DELETE})
 
 _ATOMS = frozenset({str, int, bool, float, NoneType})
 
@@ -32,6 +38,34 @@ def loads(type_: Callable[..., T], text: str) -> T:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"this is no {getattr(type_, '__name__', type_)} of format {FORMAT}: {error}") from error
     return value
+
+
+def load_table(text: str, format_: int) -> Table:
+    """The table as that format says it is. Raises: ValueError if the text is none."""
+    table = loads(Table, text)
+    return _with_changes_of(table, None) if format_ == WITHOUT_CHANGES else table
+
+
+def completed(before: Table, after: Table, format_: int) -> Table:
+    """`before`, which that format told, with what the format could not tell taken from `after`."""
+    return _with_changes_of(before, after) if format_ == WITHOUT_CHANGES else before
+
+
+def _with_changes_of(table: Table, other: Table | None) -> Table:
+    def rights(own: frozenset[Privilege], others: frozenset[Privilege]) -> frozenset[Privilege]:
+        return own - _CHANGES | others & _CHANGES
+
+    others = {column.name: column.privileges for column in other.columns} if other else {}
+    columns = (
+        replace(column, privileges=rights(column.privileges, others.get(column.name, frozenset())))
+        for column in table.columns
+    )
+    return replace(
+        table,
+        columns=tuple(columns),
+        privileges=rights(table.privileges, other.privileges if other else frozenset()),
+        returns_changes=other.returns_changes if other else table.returns_changes,
+    )
 
 
 def _encode(value: Any) -> Any:

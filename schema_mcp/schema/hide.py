@@ -44,7 +44,8 @@ def visible(table: Table, selection: Selection) -> Table:
         foreign_keys=foreign_keys,
         indexes=tuple(index for index in table.indexes if not _is_about(index, hidden)),
         checks=tuple(check for check in table.checks if not _names(check.expression, hidden)),
-        privileges=frozenset[Privilege]().union(*(column.privileges for column in columns)),
+        privileges=frozenset[Privilege]().union(*(column.privileges for column in columns))
+        | (table.privileges & {Privilege.DELETE} if columns else frozenset()),
         row_identity=() if _is_row_identity(table, gone) else table.row_identity,
         hides_columns=True,
     )

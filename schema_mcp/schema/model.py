@@ -35,10 +35,16 @@ class TableKind(StrEnum):
 
 
 class Privilege(StrEnum):
-    """What the connected role may do with a relation or a column."""
+    """What the connected role may do with a relation or, DELETE apart, a column."""
 
     SELECT = "select"
     INSERT = "insert"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+#: What a column can be granted for.
+OF_COLUMNS = frozenset({Privilege.SELECT, Privilege.INSERT, Privilege.UPDATE})
 
 
 class Generated(StrEnum):
@@ -51,6 +57,9 @@ class Generated(StrEnum):
     IDENTITY_DEFAULT = "identity by default"
     #: `GENERATED ALWAYS AS (expression)`.
     EXPRESSION = "generated"
+
+
+_MADE_BY_THE_DATABASE = (Generated.IDENTITY_ALWAYS, Generated.EXPRESSION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +75,7 @@ class Column:
     default: str | None = None
     generated: Generated = Generated.NO
     comment: str | None = None
-    privileges: frozenset[Privilege] = frozenset(Privilege)
+    privileges: frozenset[Privilege] = OF_COLUMNS
 
     @property
     def readable(self) -> bool:
@@ -76,10 +85,12 @@ class Column:
     @property
     def insertable(self) -> bool:
         """The role may give this column a value and the database takes one."""
-        return Privilege.INSERT in self.privileges and self.generated not in (
-            Generated.IDENTITY_ALWAYS,
-            Generated.EXPRESSION,
-        )
+        return Privilege.INSERT in self.privileges and self.generated not in _MADE_BY_THE_DATABASE
+
+    @property
+    def updatable(self) -> bool:
+        """The role may change this column's value and the database takes another one."""
+        return Privilege.UPDATE in self.privileges and self.generated not in _MADE_BY_THE_DATABASE
 
     @property
     def required(self) -> bool:
@@ -150,7 +161,8 @@ class Table:
     checks: tuple[Check, ...] = ()
     indexes: tuple[Index, ...] = ()
     comment: str | None = None
-    #: SELECT: some column is readable. INSERT: the relation takes rows and the role may give some.
+    #: SELECT: some column is readable. INSERT: the relation takes rows and the role may give some. UPDATE: it takes
+    #: changes and the role may change some column. DELETE: rows may be removed from it.
     privileges: frozenset[Privilege] = frozenset(Privilege)
     #: System columns that tell rows apart where no key does (`ctid`, `rowid`); empty where nothing does.
     row_identity: tuple[str, ...] = ()
@@ -161,6 +173,8 @@ class Table:
     #: An insert can answer with the rows that it stored: False where a rule, a trigger of a SQLite view or a virtual
     #: table's module takes them, and the database answers with none or with what was sent.
     returns_rows: bool = True
+    #: The same of an update or a delete.
+    returns_changes: bool = True
     #: It has columns that the configuration hides: what the database says of it is not passed on unread.
     hides_columns: bool = False
     #: Which relation of the database it is, and with which columns (`fingerprint.identity`); empty where the reader
@@ -185,6 +199,16 @@ class Table:
     def insertable(self) -> bool:
         """The role may insert into it."""
         return Privilege.INSERT in self.privileges
+
+    @property
+    def updatable(self) -> bool:
+        """The role may change a column of its rows."""
+        return any(column.updatable for column in self.columns)
+
+    @property
+    def deletable(self) -> bool:
+        """The role may remove rows from it."""
+        return Privilege.DELETE in self.privileges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schema_mcp.schema.codec import FORMAT, dumps, loads
+from schema_mcp.schema.codec import FORMAT, WITHOUT_CHANGES, completed, dumps, load_table
 from schema_mcp.schema.diff import diff
 from schema_mcp.schema.model import Schema, Table, TableName
 from schema_mcp.schema.sentences import describe
@@ -90,12 +90,12 @@ class History:
             if row is None:
                 return Loaded()
             found = Loaded(gone=await self._gone(connection, row.id), default_schema=row.default_schema)
-            if not schema or row.format != FORMAT:
+            if not schema or row.format not in (WITHOUT_CHANGES, FORMAT):
                 return found
             query = sa.select(_tables.value).where(_tables.source == row.id)
             texts = [text for (text,) in await connection.execute(query)]
         try:
-            last = await asyncio.to_thread(_decode, texts, self._source, row.product, row.default_schema)
+            last = await asyncio.to_thread(_decode, texts, self._source, row)
         except ValueError:
             return found
         return replace(found, schema=last, confirmed_at=row.confirmed_at)
@@ -187,7 +187,7 @@ class History:
             changes = await asyncio.to_thread(_differences, self._schema, seen.schema)
             await self._digest(seen.schema)
         else:
-            changes = await self._compare(connection, row.id, seen.schema)
+            changes = await self._compare(connection, row, seen.schema)
         await self._replace(connection, row.id, changes)
         told = [] if row.version == 0 else [change for change in changes if _is_told(change)]
         if told:
@@ -198,18 +198,19 @@ class History:
         )
         return (Outcome.RECORDED if told else Outcome.UNCHANGED), version
 
-    async def _compare(self, connection: AsyncConnection, source: int, schema: Schema) -> list[_Change]:
+    async def _compare(self, connection: AsyncConnection, row: Any, schema: Schema) -> list[_Change]:
         """By digests; what differs is read."""
-        query = sa.select(_tables.schema, _tables.name, _tables.digest).where(_tables.source == source)
+        query = sa.select(_tables.schema, _tables.name, _tables.digest).where(_tables.source == row.id)
         rows = (await connection.execute(query)).all()
         differing, added = await asyncio.to_thread(self._differing, rows, schema)
         before: dict[TableName, Table] = {}
         for chunk in _chunks(differing):
             values = await connection.execute(
-                sa.select(_tables.value).where(_tables.source == source, _is_one_of(chunk))
+                sa.select(_tables.value).where(_tables.source == row.id, _is_one_of(chunk))
             )
-            for table in await asyncio.to_thread(_decode_what_can_be, [text for (text,) in values]):
-                before[table.name] = table
+            for table in await asyncio.to_thread(_decode_what_can_be, [text for (text,) in values], row.format):
+                after = schema.tables.get(table.name)
+                before[table.name] = table if after is None else completed(table, after, row.format)
         return await asyncio.to_thread(_compared, schema, differing, before, added)
 
     def _differing(self, rows: Sequence[Sequence[Any]], schema: Schema) -> tuple[list[TableName], list[Table]]:
@@ -382,18 +383,17 @@ def _hash(table: Table) -> str:
     return blake2b(dumps(table).encode(), digest_size=16).hexdigest()
 
 
-def _decode(texts: Iterable[str], source: str, product: str, default_schema: str) -> Schema:
-    read = (loads(Table, text) for text in texts)
-    return Schema(
-        source=source, dialect=product, default_schema=default_schema, tables={table.name: table for table in read}
-    )
+def _decode(texts: Iterable[str], source: str, row: Any) -> Schema:
+    """`row`: the source's."""
+    tables = {table.name: table for table in (load_table(text, row.format) for text in texts)}
+    return Schema(source=source, dialect=row.product, default_schema=row.default_schema, tables=tables)
 
 
-def _decode_what_can_be(texts: Iterable[str]) -> list[Table]:
+def _decode_what_can_be(texts: Iterable[str], format_: int) -> list[Table]:
     found = []
     for text in texts:
         try:
-            found.append(loads(Table, text))
+            found.append(load_table(text, format_))
         except ValueError:
             continue
     return found

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from schema_mcp.dialects.base import DriverValue, Statement
+from schema_mcp.errors import CallError, StatementRefused
 from schema_mcp.schema.model import TableName
 from schema_mcp.state.records import HistoryAnswer, HistoryQuery, HistoryStatus
 
@@ -120,6 +121,12 @@ class StatementPlan:
     dry_run: bool = False
     #: More rows written than this: all is rolled back (`too_many_rows`).
     max_affected: int | None = None
+    #: Asked first: how many rows match (its one key), so that too many are not written to be rolled back.
+    matching: Statement | None = None
+    #: What it does to the table, for messages.
+    action: Action = Action.READ
+    #: What the tool has to add to the database's refusal.
+    explain: Callable[[StatementRefused], CallError] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

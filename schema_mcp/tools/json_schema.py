@@ -69,6 +69,15 @@ def row_object(target: Target, columns: Sequence[Column]) -> dict[str, Any]:
     return schema
 
 
+def set_object(target: Target, columns: Sequence[Column], description: str) -> dict[str, Any]:
+    """An object with one typed property a column, for new values in rows that are there: also with what checks say."""
+    known = rules(target.table)
+    properties = {
+        target.keys[column.name]: _property(target, column, known.get(column.name, Rule())) for column in columns
+    }
+    return {"type": "object", "properties": properties, "additionalProperties": False, "description": description}
+
+
 def _property(target: Target, column: Column, rule: Rule | None = None, *, for_insert: bool = False) -> dict[str, Any]:
     """The JSON type of a column and what a model has to know beyond it."""
     schema = value_schema(column.type)

@@ -31,6 +31,7 @@ class ToolLimits:
     max_rows: int = 10_000
     max_filters: int = 100
     max_insert_rows: int = 10_000
+    max_affected_rows: int = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,11 @@ class Target:
     def insertable(self) -> tuple[Column, ...]:
         """The columns that an insert may name, in order."""
         return tuple(column for column in self.table.columns if column.insertable)
+
+    @property
+    def updatable(self) -> tuple[Column, ...]:
+        """The columns that an update may set, in order."""
+        return tuple(column for column in self.table.columns if column.updatable)
 
     def sql_column(self, name: str) -> sa.ColumnElement[Any]:
         """The column in statements, always qualified by its table."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from schema_mcp.dialects.postgresql.types import Types
@@ -32,15 +33,19 @@ _KINDS = {
 }
 _TAKES_ROWS = (TableKind.TABLE, TableKind.PARTITIONED)
 _MAY_TAKE_ROWS = (TableKind.VIEW, TableKind.FOREIGN)
+_CHANGES = frozenset({Privilege.INSERT, Privilege.UPDATE, Privilege.DELETE})
 _IDENTITIES = {"": Generated.NO, "a": Generated.IDENTITY_ALWAYS, "d": Generated.IDENTITY_DEFAULT}
-_INSERT_BIT = 8
+#: The bits of pg_relation_is_updatable.
+_BITS = {Privilege.UPDATE: 4, Privilege.INSERT: 8, Privilege.DELETE: 16}
 
-#: (may select, may insert): four sets, whatever the number of columns.
-_PRIVILEGES: Mapping[tuple[bool, bool], frozenset[Privilege]] = {
-    (False, False): frozenset(),
-    (True, False): frozenset({Privilege.SELECT}),
-    (False, True): frozenset({Privilege.INSERT}),
-    (True, True): frozenset(Privilege),
+#: By whether the role may select, insert and update: eight sets, whatever the number of columns.
+_PRIVILEGES: Mapping[tuple[bool, ...], frozenset[Privilege]] = {
+    may: frozenset(
+        privilege
+        for privilege, granted in zip((Privilege.SELECT, Privilege.INSERT, Privilege.UPDATE), may, strict=True)
+        if granted
+    )
+    for may in product((False, True), repeat=3)
 }
 
 Row = Mapping[str, Any]
@@ -83,7 +88,7 @@ def is_gone(rows: RelationRows) -> bool:
 
 
 def build(name: TableName, rows: RelationRows, types: Types) -> Table:
-    """Without expressions it has no checks, and is not insertable if it is a view or a foreign table.
+    """Without expressions it has no checks, and nothing can be written to it if it is a view or a foreign table.
 
     Raises: TypeGone.
     """
@@ -91,7 +96,8 @@ def build(name: TableName, rows: RelationRows, types: Types) -> Table:
     checks: list[Check] = []
     generated: dict[str, str] = {}
     texts: dict[tuple[str, str], str] = {}
-    takes_rows = kind in _TAKES_ROWS
+    takes = _CHANGES if kind in _TAKES_ROWS else frozenset[Privilege]()
+    fixed = frozenset[str]()
     for row in rows.expressions:
         if row["kind"] == "check":
             checks.append(Check(name=row["name"], expression=row["expression"]))
@@ -99,10 +105,19 @@ def build(name: TableName, rows: RelationRows, types: Types) -> Table:
             generated[row["name"]] = row["expression"]
         elif row["kind"] in ("part", "predicate"):
             texts[row["kind"], row["name"]] = row["expression"]
+        elif row["kind"] == "fixed":
+            fixed = frozenset(row["expression"].split())
         else:
-            takes_rows = bool(int(row["expression"]) & _INSERT_BIT)
+            takes = frozenset(privilege for privilege, bit in _BITS.items() if int(row["expression"]) & bit)
     columns = tuple(
-        _column(row, position, relation, takes_rows, generated, types)
+        _column(
+            row,
+            position,
+            relation,
+            takes - ({Privilege.UPDATE} if str(row["number"]) in fixed else set()),
+            generated,
+            types,
+        )
         for position, row in enumerate(rows.columns, start=1)
     )
     numbered = {row["number"]: row["name"] for row in rows.columns}
@@ -117,11 +132,12 @@ def build(name: TableName, rows: RelationRows, types: Types) -> Table:
         checks=tuple(sorted(checks, key=lambda check: check.name or "")),
         indexes=tuple(_index(row, numbered, texts) for row in sorted(rows.indexes, key=_by_name)),
         comment=relation["comment"],
-        privileges=frozenset[Privilege]().union(*(column.privileges for column in columns)),
+        privileges=frozenset[Privilege]().union(_of_relation(rows, takes), *(column.privileges for column in columns)),
         row_identity=_row_identity(kind, relation),
         has_children=kind is TableKind.TABLE and relation["has_children"],
         row_security=relation["row_security"],
         returns_rows=not relation["silent"],
+        returns_changes=not relation["changes_silent"],
         identity=identity(identity_text(rows)),
     )
 
@@ -133,7 +149,12 @@ def identity_text(rows: RelationRows) -> str:
 
 
 def _column(
-    row: Row, position: int, relation: Row, takes_rows: bool, generated: Mapping[str, str], types: Types
+    row: Row,
+    position: int,
+    relation: Row,
+    takes: frozenset[Privilege],
+    generated: Mapping[str, str],
+    types: Types,
 ) -> Column:
     """A generated column's default is its expression; one without a default of its own has its domain's."""
     resolved = types.column_type(row["type"], row["modifier"], row["native"])
@@ -142,8 +163,10 @@ def _column(
         how, default = Generated.EXPRESSION, generated.get(row["name"], NOT_READABLE_NOW)
     elif how is Generated.NO and default is None:
         default = resolved.default
-    may_select = relation["base_select"] and (relation["may_select"] or bool(row["may_select"]))
-    may_insert = takes_rows and relation["base_insert"] and (relation["may_insert"] or bool(row["may_insert"]))
+    may_select, may_insert, may_update = (
+        relation[f"base_{right}"] and (relation[f"may_{right}"] or bool(row[f"may_{right}"]))
+        for right in ("select", "insert", "update")
+    )
     return Column(
         name=row["name"],
         position=position,
@@ -152,8 +175,16 @@ def _column(
         default=default,
         generated=how,
         comment=row["comment"],
-        privileges=_PRIVILEGES[may_select, may_insert],
+        privileges=_PRIVILEGES[
+            may_select, may_insert and Privilege.INSERT in takes, may_update and Privilege.UPDATE in takes
+        ],
     )
+
+
+def _of_relation(rows: RelationRows, takes: frozenset[Privilege]) -> frozenset[Privilege]:
+    """What no single column can be granted for. A relation without columns is of no use."""
+    may_delete = rows.columns and rows.relation["base_delete"] and rows.relation["may_delete"]
+    return takes & {Privilege.DELETE} if may_delete else frozenset()
 
 
 def _keys(rows: Sequence[Row], numbered: Mapping[int, str]) -> tuple[Key | None, tuple[Key, ...]]:

@@ -190,13 +190,17 @@ with recursive needs (view, relation, number) as (
         on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
         and d.refclassid = 'pg_class'::regclass and d.refobjid <> w.relation
 ),
-based (view, may_select, may_insert) as (
+based (view, may_select, may_insert, may_update, may_delete) as (
     select w.view,
            bool_and(case when w.number = 0 then has_any_column_privilege(w.relation, 'SELECT')
                          else has_column_privilege(w.relation, w.number::smallint, 'SELECT') end),
-           -- A trigger INSTEAD OF INSERT (64 + 4) needs no right to what the view shows.
+           -- A trigger INSTEAD OF INSERT (64 + 4), UPDATE (16) or DELETE (8) needs no right to what the view shows.
            bool_and(has_any_column_privilege(w.relation, 'INSERT'))
-               or exists (select from pg_trigger t where t.tgrelid = w.view and t.tgtype & 68 = 68)
+               or exists (select from pg_trigger t where t.tgrelid = w.view and t.tgtype & 68 = 68),
+           bool_and(has_any_column_privilege(w.relation, 'UPDATE'))
+               or exists (select from pg_trigger t where t.tgrelid = w.view and t.tgtype & 80 = 80),
+           bool_and(has_table_privilege(w.relation, 'DELETE'))
+               or exists (select from pg_trigger t where t.tgrelid = w.view and t.tgtype & 72 = 72)
     from needs w
     where w.relation <> w.view
     group by w.view
@@ -206,12 +210,20 @@ select c.oid, n.nspname as schema, c.relname as name, c.relkind::text as kind, d
        exists (select from pg_inherits i where i.inhparent = c.oid) as has_children, c.reltuples as estimate,
        coalesce(has_table_privilege(c.oid, 'SELECT'), false) as may_select,
        coalesce(has_table_privilege(c.oid, 'INSERT'), false) as may_insert,
+       coalesce(has_table_privilege(c.oid, 'UPDATE'), false) as may_update,
+       coalesce(has_table_privilege(c.oid, 'DELETE'), false) as may_delete,
        coalesce(b.may_select, true) as base_select, coalesce(b.may_insert, true) as base_insert,
+       coalesce(b.may_update, true) as base_update, coalesce(b.may_delete, true) as base_delete,
        -- A rule that is run in place of INSERT answers with rows only if it says RETURNING.
        c.relhasrules and (
            select coalesce(bool_or(r.is_instead) and not bool_or(r.ev_action::text ~ ':returningList \('), false)
            from pg_rewrite r where r.ev_class = c.oid and r.ev_type = '3'
-       ) as silent
+       ) as silent,
+       -- The same of UPDATE or DELETE.
+       c.relhasrules and exists (
+           select from pg_rewrite r where r.ev_class = c.oid and r.ev_type in ('2', '4')
+           group by r.ev_type having bool_or(r.is_instead) and not bool_or(r.ev_action::text ~ ':returningList \(')
+       ) as changes_silent
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
 left join based b on b.view = c.oid
@@ -244,7 +256,8 @@ select a.attrelid as relation, a.attnum as number, a.attname as name, a.atttypid
        case when a.attgenerated = '' then pg_get_expr(f.adbin, 0) end as default_expression,
        d.description as comment,
        case when a.attacl is not null then has_column_privilege(a.attrelid, a.attnum, 'SELECT') end as may_select,
-       case when a.attacl is not null then has_column_privilege(a.attrelid, a.attnum, 'INSERT') end as may_insert
+       case when a.attacl is not null then has_column_privilege(a.attrelid, a.attnum, 'INSERT') end as may_insert,
+       case when a.attacl is not null then has_column_privilege(a.attrelid, a.attnum, 'UPDATE') end as may_update
 from pg_attribute a
 left join pg_attrdef f on f.adrelid = a.attrelid and f.adnum = a.attnum
 left join pg_description d on d.classoid = 'pg_class'::regclass and d.objoid = a.attrelid and d.objsubid = a.attnum
@@ -326,7 +339,9 @@ rollback to savepoint expressions
 -- name: expressions
 -- What cannot be had without a lock on the relations $1: `check` (name, expression), `generated` (column, expression),
 -- `part` (its place in the index and the index, expression) and `predicate` (index, expression),
--- `updatable` (bits of INSERT 8, UPDATE 4, DELETE 16; with triggers and rules), which fails for views over `unusable`.
+-- `updatable` (bits of INSERT 8, UPDATE 4, DELETE 16; with triggers and rules), which fails for views over `unusable`,
+-- and `fixed` (numbers of a view's columns that cannot be changed; the function that tells says so of every column of a
+-- view that takes no DELETE, so it is not asked there).
 with recursive unusable (oid) as (
     select f.ftrelid
     from pg_foreign_table f
@@ -363,6 +378,14 @@ union all
 select c.oid, 'updatable', '', pg_relation_is_updatable(c.oid, true)::text
 from pg_class c
 where c.oid = any ($1::oid[]) and c.relkind in ('v', 'f') and c.oid not in (select u.oid from unusable u)
+union all
+select c.oid, 'fixed', '', coalesce(case when pg_relation_is_updatable(c.oid, true) & 20 = 20 then (
+    select string_agg(a.attnum::text, ' ')
+    from pg_attribute a
+    where a.attrelid = c.oid and a.attnum > 0 and not pg_column_is_updatable(c.oid, a.attnum, true)
+) end, '')
+from pg_class c
+where c.oid = any ($1::oid[]) and c.relkind = 'v' and c.oid not in (select u.oid from unusable u)
 
 -- name: identity
 -- Which relation has the name $2 in the schema $1 now, and what its columns are; `build.identity_text` says the same.

@@ -43,6 +43,8 @@ class PostgresqlDialect:
     nulls_first = False
     binds_lists = True
     tags: tuple[str, ...] = ()
+    counts_changes_of_views = True
+    check_deferred = "SET CONSTRAINTS ALL IMMEDIATE"
     begin_read = "BEGIN READ ONLY"
     begin_write = "BEGIN"
     identity = QUERIES["identity"].sql

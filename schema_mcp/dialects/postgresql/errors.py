@@ -13,7 +13,15 @@ from collections.abc import Iterator, Sequence
 import asyncpg
 
 from schema_mcp.dialects.postgresql.suspects import names_of_lookups, suspects
-from schema_mcp.errors import CallError, ErrorCode, LimitReached, StaleSchema, StatementRefused, Unavailable
+from schema_mcp.errors import (
+    CallError,
+    ErrorCode,
+    LimitReached,
+    StaleSchema,
+    StatementRefused,
+    StillReferenced,
+    Unavailable,
+)
 from schema_mcp.schema.model import Table
 
 #: Whatever asyncpg raises of its own accord, or lets through from the network.
@@ -226,6 +234,16 @@ def _stale(table: Table | None, state: str | None, message: str = "") -> StaleSc
 def _violation(error: asyncpg.PostgresError, state: str, table: Table | None) -> StatementRefused:
     where = str(error.table_name or (table.name.name if table else "?"))
     name, column = error.constraint_name, error.column_name
+    place = (str(error.schema_name), where, str(name))
+    other = table is not None and place[:2] != (table.name.schema, table.name.name)
+    if state == "23503" and table is not None and other and _is_referred_to(error, where):
+        # Of all names in the message the caller may know no more than the table's own.
+        return StillReferenced(
+            f"a foreign key of another table would be broken by what is written to table {table.name.name!r}",
+            "Rows that others refer to cannot go before them; describe_table tells which tables refer to it.",
+            by=place,
+            sqlstate=state,
+        )
     if table is not None and table.hides_columns and _is_hidden(error, table):
         message = f"table {where!r} has a constraint that the row does not keep"
         hint = "It is about a column that is not served; whoever runs this server can tell more."
@@ -264,6 +282,13 @@ def _violation(error: asyncpg.PostgresError, state: str, table: Table | None) ->
             code, message = ErrorCode.CONSTRAINT_VIOLATION, reason(error)
             hint = "Give values for which the constraint holds."
     return StatementRefused(code, message, hint, sqlstate=state, details=details)
+
+
+def _is_referred_to(error: asyncpg.PostgresError, referring: str) -> bool:
+    """Whether the rows are those that others refer to, and not those that refer, though in a table of another name: a
+    partition, or what is beneath a view. In any language DETAIL ends with the table on the other side."""
+    end = str(error.detail or "").rpartition(")")[2]
+    return re.search(rf"(?<!\w){re.escape(referring)}(?!\w)", end) is not None
 
 
 def _key(error: asyncpg.PostgresError, table: Table | None) -> tuple[tuple[str, ...], str]:

@@ -68,8 +68,10 @@ async def fetch(connection: Connection, statement: Statement, max_rows: int) -> 
     transaction; it stops the statement when the task is cancelled.
     """
     if not statement.returns_rows:
-        status = await connection.execute(statement.sql, *statement.values)  # "INSERT 0 2"
-        yield [Row(b"{}", ())] * int(status.rpartition(" ")[2])
+        status = await connection.execute(statement.sql, *statement.values)  # "INSERT 0 2", "DELETE 2"
+        count = int(status.rpartition(" ")[2])
+        for done in range(0, count, BATCH_ROWS):
+            yield [Row(b"{}", ())] * min(BATCH_ROWS, count - done)
         return
     if max_rows <= BATCH_ROWS:
         records = await connection.fetch(statement.sql, *statement.values)

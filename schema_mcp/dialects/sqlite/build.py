@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from schema_mcp.dialects.sqlite import ddl
@@ -10,6 +11,7 @@ from schema_mcp.dialects.sqlite.types import sql_type
 from schema_mcp.schema.fingerprint import identity
 from schema_mcp.schema.hide import visible
 from schema_mcp.schema.model import (
+    OF_COLUMNS,
     Column,
     ForeignKey,
     Generated,
@@ -33,8 +35,6 @@ _DEFINITIONS: Mapping[TableKind, Callable[[str], ddl.Definition]] = {
 }
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
 _GENERATED = (2, 3)
-_READS = frozenset({Privilege.SELECT})
-_READS_AND_TAKES_ROWS = frozenset(Privilege)
 
 
 class Builder:
@@ -87,14 +87,13 @@ class Builder:
 
     def _table(self, relation: Relation) -> Table:
         said = _DEFINITIONS[relation.kind](relation.sql)
-        privileges = _READS_AND_TAKES_ROWS if relation.takes_rows else _READS
         alias = _rowid_alias(relation)
         primary_key = relation.primary_key if _tells_rows_apart(relation, said) else ()
         return Table(
             name=self._name(relation.name),
             kind=relation.kind,
             columns=tuple(
-                self._column(row, position, relation.strict, row[1] == alias, said, privileges)
+                self._column(row, position, relation.strict, row[1] == alias, said, _of_column(relation, row[1]))
                 for position, row in enumerate(relation.columns, start=1)
             ),
             primary_key=Key(name=None, columns=primary_key) if primary_key else None,
@@ -103,10 +102,11 @@ class Builder:
             checks=said.checks,
             indexes=_indexes(relation),
             comment=said.comment,
-            privileges=privileges,
+            privileges=frozenset({Privilege.SELECT, *(taken.privilege for taken in relation.takes)}),
             row_identity=_row_identity(relation),
             # RETURNING tells what was sent to a view's trigger or a module (sqlite.org/lang_returning.html section 3).
             returns_rows=relation.kind is TableKind.TABLE,
+            returns_changes=relation.kind is TableKind.TABLE,
             identity=identity(relation.identity),
         )
 
@@ -144,6 +144,16 @@ class Builder:
 
     def _name(self, name: str) -> TableName:
         return TableName(source=self._source, schema=MAIN, name=name)
+
+
+@lru_cache(maxsize=1000)
+def _privileges(takes: frozenset[ddl.Instead], column: str) -> frozenset[Privilege]:
+    taken = {one.privilege for one in takes if one.columns is None or ddl.folded(column) in one.columns}
+    return OF_COLUMNS & {Privilege.SELECT, *taken}
+
+
+def _of_column(relation: Relation, column: str) -> frozenset[Privilege]:
+    return _privileges(relation.takes, column) if relation.kind is TableKind.VIEW else OF_COLUMNS
 
 
 def _column(

@@ -58,3 +58,11 @@ FROM json_each(?1) AS r
 JOIN pragma_index_list(r.value, 'main') AS i
 JOIN pragma_index_xinfo(i.name, 'main') AS k
 WHERE i."unique" AND NOT i.partial AND k.key
+
+-- name: has_deferred
+-- Whether some foreign key is put off to the end of a transaction (only the text tells), or may be.
+SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND sql LIKE '%DEFERRED%'
+
+-- name: check_deferred
+-- How many rows refer to none.
+SELECT count(*) FROM pragma_foreign_key_check

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from schema_mcp.schema.model import Check
+from schema_mcp.schema.model import Check, Privilege
 
 _QUOTED = r"""'[^']*(?:''[^']*)*'|"[^"]*(?:""[^"]*)*"|`[^`]*(?:``[^`]*)*`|\[[^\]]*\]"""
 _COMMENT = r"--[^\n]*|/\*.*?(?:\*/|\Z)"
@@ -26,7 +26,10 @@ _GAP_OR_QUOTED = re.compile(rf"(?P<quoted>{_QUOTED})|(?:\s|{_COMMENT})+", re.DOT
 _TO_SQUEEZE = re.compile(r"[\t\n\f\r]|  |--|/\*")
 _AS = re.compile(rf"{_COMMENT}|{_QUOTED}|(?<![\w$])(?P<word>AS)(?![\w$])", re.IGNORECASE | re.DOTALL)
 _LEADING_COMMENT = re.compile(r"\s*--([^\n]*)")
-_INSTEAD_OF_INSERT = re.compile(r"\bINSTEAD\s+OF\s+INSERT\b", re.IGNORECASE)
+#: Quoted names stand as their places in quotes.
+_INSTEAD_OF = re.compile(
+    r"\bINSTEAD OF (INSERT|UPDATE|DELETE)\b(?: OF\b(?P<columns>.*?)(?<![\w$])ON\b)?", re.IGNORECASE
+)
 _DIRECTION = re.compile(r"\s+(?:ASC|DESC)\Z", re.IGNORECASE)
 _WHERE = re.compile(r"\AWHERE\b\s*", re.IGNORECASE)
 _TABLE_CONSTRAINTS = frozenset({"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"})
@@ -114,12 +117,34 @@ def read_index(sql: str) -> tuple[tuple[str, ...], str | None]:
     return tuple(parts), None
 
 
-def takes_rows(trigger_sql: str) -> bool:
-    """Whether a CREATE TRIGGER is INSTEAD OF INSERT: with one, rows can be inserted into a view."""
+@dataclass(frozen=True, slots=True)
+class Instead:
+    """What a trigger INSTEAD OF lets a view take. `columns`: UPDATE OF these alone, folded; None: whichever."""
+
+    privilege: Privilege
+    columns: frozenset[str] | None = None
+
+
+def instead_of(trigger_sql: str) -> Instead | None:
+    """What a CREATE TRIGGER takes in place of a view; None where it is no trigger INSTEAD OF."""
     if "instead" not in trigger_sql.lower():
-        return False
-    bare = _GAP_OR_QUOTED.sub(lambda match: '""' if match["quoted"] else " ", trigger_sql)
-    return _INSTEAD_OF_INSERT.search(bare) is not None
+        return None
+    quoted: list[str] = []
+
+    def bare(match: re.Match[str]) -> str:
+        if not match["quoted"]:
+            return " "
+        quoted.append(_unquoted(match["quoted"]))
+        return f'"{len(quoted) - 1}"'
+
+    found = _INSTEAD_OF.search(_GAP_OR_QUOTED.sub(bare, trigger_sql))
+    if found is None:
+        return None
+    if found["columns"] is None:
+        return Instead(Privilege(found[1].lower()))
+    names = (name.strip() for name in found["columns"].split(","))
+    columns = frozenset(folded(quoted[int(name[1:-1])] if name[:1] == '"' else name) for name in names)
+    return Instead(Privilege(found[1].lower()), columns)
 
 
 @dataclass(slots=True)

@@ -33,6 +33,8 @@ class SqliteDialect:
     nulls_first = True
     binds_lists = False
     tags: tuple[str, ...] = TAGS
+    counts_changes_of_views = False
+    check_deferred = statements.CHECK_DEFERRED
     begin_read = "BEGIN"
     #: Not deferred: a transaction that has read cannot always be let to write (SQLITE_BUSY_SNAPSHOT).
     begin_write = "BEGIN IMMEDIATE"

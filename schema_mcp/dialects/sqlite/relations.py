@@ -20,12 +20,15 @@ from typing import Any, NamedTuple, TypeAlias
 from schema_mcp.dialects.queries import load
 from schema_mcp.dialects.sqlite import ddl
 from schema_mcp.dialects.sqlite.tagged import Undecodable, decode
-from schema_mcp.schema.model import TableKind
+from schema_mcp.schema.model import Privilege, TableKind
 
 QUERIES = load("schema_mcp.dialects.sqlite", "catalog.sql")
 
 _KINDS = {"table": TableKind.TABLE, "view": TableKind.VIEW, "virtual": TableKind.VIRTUAL}
 _HIDDEN = 1
+_NOTHING: frozenset[ddl.Instead] = frozenset()
+#: Of a table, and of a virtual one as far as its module takes it.
+_EVERYTHING = frozenset(map(ddl.Instead, (Privilege.INSERT, Privilege.UPDATE, Privilege.DELETE)))
 
 #: cid, name, type, notnull, default, place in the primary key or 0, hidden.
 ColumnRow: TypeAlias = tuple[int, str, str, int, str | None, int, int]
@@ -39,13 +42,13 @@ class _Said(NamedTuple):
     """What sqlite_schema says of a table or view. Where it is equal twice, the relation is (but for views: see above).
 
     `root`: the page where its rows begin, which a new name does not change (VACUUM does); 0 of a view. `indexes`:
-    (name, text) of its indexes, in the order in which they were made. `takes_rows`: a trigger lets a view.
+    (name, text) of its indexes, in the order in which they were made. `instead`: what triggers let a view take.
     """
 
     sql: str
     root: int
     indexes: tuple[tuple[str, str | None], ...]
-    takes_rows: bool
+    instead: frozenset[ddl.Instead]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,8 @@ class Relation:
     sql: str
     #: What the query of that name answers about it.
     identity: str
-    takes_rows: bool
+    #: What it takes besides SELECT.
+    takes: frozenset[ddl.Instead]
     columns: Sequence[ColumnRow]
     #: id, seq, from, table, to.
     foreign_keys: Sequence[tuple[int, int, str, str, str | None]]
@@ -143,17 +147,22 @@ def _read(connection: sqlite3.Connection, before: Relations | None) -> Relations
 def _texts(connection: sqlite3.Connection) -> dict[str, _Said]:
     texts: dict[str, tuple[str, int]] = {}
     indexes: defaultdict[str, list[tuple[str, str | None]]] = defaultdict(list)
-    take_rows: set[str] = set()
+    instead: defaultdict[str, set[ddl.Instead]] = defaultdict(set)
     for type_, name, of, sql, root in connection.execute(QUERIES["definitions"].sql):
         match type_:
             case "table" | "view":
                 texts[name] = sql or "", root
             case "index":
                 indexes[of].append((name, sql))
-            case "trigger" if ddl.takes_rows(_readable(sql or "")):
-                take_rows.add(ddl.folded(of))
+            case "trigger" if taken := ddl.instead_of(_readable(sql or "")):
+                instead[ddl.folded(of)].add(taken)
     return {
-        name: _Said(sql, root, tuple(indexes.get(name, ())), bool(take_rows) and ddl.folded(name) in take_rows)
+        name: _Said(
+            sql,
+            root,
+            tuple(indexes.get(name, ())),
+            frozenset(instead.get(ddl.folded(name), ())) if instead else _NOTHING,
+        )
         for name, (sql, root) in texts.items()
     }
 
@@ -197,7 +206,7 @@ def _relations(
                 strict=bool(strict),
                 sql=_readable(said[name].sql),
                 identity=_identity(said[name]),
-                takes_rows=kind != "view" or said[name].takes_rows,
+                takes=said[name].instead if kind == "view" else _EVERYTHING,
                 columns=sorted(row for row in columns[name] if row[6] != _HIDDEN),
                 foreign_keys=sorted(foreign_keys.get(name, ()), key=lambda row: (-row[0], row[1])),
                 unique_indexes=sorted(unique_indexes.get(name, ()), key=lambda row: (-row[0], row[3])),

@@ -23,6 +23,7 @@ BATCH_BYTES = 1_000_000
 MAX_IDENTITIES = 1000
 
 IDENTITY = QUERIES["identity"].sql
+CHECK_DEFERRED = QUERIES["check_deferred"].sql
 
 #: Full batches are yielded, the last one, which may be empty, is returned.
 _Batches: TypeAlias = Generator[list[Row], None, list[Row]]
@@ -92,15 +93,19 @@ def _batches(connection: SqliteConnection, statement: Statement, max_rows: int) 
     """Runs in the connection's thread, its end included."""
     connection.file.require(connection.identity)
     raw = connection.raw
+    if statement.sql == CHECK_DEFERRED:
+        _refuse_deferred(raw)
+        return []
     known = _identities(connection) if statement.sql == IDENTITY else None
     if known is not None and statement.values in known:
         return known[statement.values]
     write, finished = row_writer(statement.labels, statement.types)
     cursor = raw.execute(statement.sql, statement.values)
     if not statement.returns_rows:
-        # SQLite counts nothing that a view's trigger writes, and a statement writes one row.
+        # SQLite counts nothing that a view's trigger writes, and an INSERT writes one row.
+        count = 1 if statement.sql.startswith("INSERT") else cursor.rowcount
         cursor.close()
-        return [Row(b"{}", ())]
+        return [Row(b"{}", ())] * count
     rows: list[Row] = []
     raw_rows: list[tuple[Any, ...]] = []
     size_bytes = 0
@@ -123,6 +128,30 @@ def _batches(connection: SqliteConnection, statement: Statement, max_rows: int) 
         with suppress(sqlite3.ProgrammingError):  # a connection that was given up has closed it
             cursor.close()
             raw.text_factory = str
+
+
+def _refuse_deferred(raw: sqlite3.Connection) -> None:
+    """Raises: sqlite3.IntegrityError, as COMMIT would, if the open transaction has left rows that refer to none, by
+    foreign keys that are put off to its end. Rolls back.
+
+    SQLite counts them and does not tell, so the keys are looked through, where any table has one that is put off. What
+    was wrong before is no fault of the transaction. Where a key itself is wrong, SQLite cannot look.
+    """
+    if raw.execute(QUERIES["has_deferred"].sql).fetchone() is None:
+        return
+    try:
+        (after,) = raw.execute(CHECK_DEFERRED).fetchone()
+    except sqlite3.OperationalError as exc:
+        if exc.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+            raise
+        return
+    raw.execute("ROLLBACK")
+    (before,) = raw.execute(CHECK_DEFERRED).fetchone() if after else (0,)
+    raw.execute("BEGIN")
+    if after > before:
+        error = sqlite3.IntegrityError("FOREIGN KEY constraint failed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
+        raise error
 
 
 def _identities(connection: SqliteConnection) -> dict[tuple[DriverValue, ...], list[Row]]:

@@ -80,13 +80,19 @@ def _without_samples(described: Mapping[str, Any], reason: str) -> bytes:
 
 def _describe(view: CatalogView, target: Target) -> dict[str, Any]:
     table = target.table
+    allowed = view.allowed(target)
+    changes = "update" in allowed
     described: dict[str, Any] = {
         "table": target.display,
         "schema": table.name.schema,
         "kind": table.kind,
         "comment": quoted(table.comment, MAX_TEXT) if table.comment else None,
-        "tools": [f"{kind}_{target.slug}" for kind in view.allowed(target)],
-        "columns": [_column(target, column) for column in table.columns if column.readable or column.insertable],
+        "tools": [f"{kind}_{target.slug}" for kind in allowed],
+        "columns": [
+            _column(target, column, changes)
+            for column in table.columns
+            if column.readable or column.insertable or (changes and column.updatable)
+        ],
         "primary_key": _keys(target, table.primary_key.columns) if table.primary_key else None,
         "unique_keys": [_keys(target, key.columns) for key in table.uniques],
         "references": [_reference(view, target, key) for key in table.foreign_keys],
@@ -101,7 +107,8 @@ def _describe(view: CatalogView, target: Target) -> dict[str, Any]:
     return described
 
 
-def _column(target: Target, column: Column) -> dict[str, Any]:
+def _column(target: Target, column: Column, changes: bool) -> dict[str, Any]:
+    """`changes`: the table takes updates."""
     described: dict[str, Any] = {
         "name": target.keys[column.name],
         "type": column.type.native,
@@ -127,6 +134,8 @@ def _column(target: Target, column: Column) -> dict[str, Any]:
         described["operators"] = list(operators_of(column))
     if target.table.insertable:
         described["insert"] = "required" if column.required else "optional" if column.insertable else "no"
+    if changes and not column.updatable:
+        described["updatable"] = False
     return described
 
 

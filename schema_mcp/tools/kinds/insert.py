@@ -76,6 +76,7 @@ class InsertTool:
             table=target.table.name,
             statements=tuple(statements),
             writes=True,
+            action=self.action,
             limit=None,
             answer=partial(_answer, target, bool(returning)),
             # Values are cast to the types that the plan knows, and the database casts on to those that there are:
