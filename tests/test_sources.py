@@ -1,13 +1,16 @@
 """Several databases in one server: names, and calls that reach each of them."""
 
+import asyncio
 import shutil
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from mcp import StdioServerParameters
 
 from tests.conftest import Place, sqlite_place
-from tests.peers import FIXED, inside, inside_several
+from tests.peers import COMMAND, FIXED, LEGACY, MODERN, environment, inside, inside_several, join
 
 pytest_plugins = "tests.standing"
 
@@ -191,3 +194,19 @@ async def test_changes_are_told_by_source(shop: Place, crm: Place, tmp_path: Pat
         page = await program.peer.call("schema_changes", {"limit": 1})
         assert ([change["table"] for change in page["changes"]], page["truncated"]) == (["crm.orders"], True)
         assert [history["source"] for history in page["history"]] == ["crm", "shop"]
+
+
+@pytest.mark.parametrize("era", [LEGACY, MODERN])
+async def test_a_server_that_a_file_configures_tells_clients_of_each_source(shop: Place, crm: Place, era: str) -> None:
+    file = Path(shop.url).with_name("config.toml")
+    file.write_text(f'[[sources]]\nname = "shop"\nurl = "{shop.url}"\n[[sources]]\nname = "crm"\n')
+    variables = environment({"sources__crm__url": crm.url})
+    target = StdioServerParameters(command=COMMAND[0], args=[*COMMAND[1:], "--config", str(file)], env=variables)
+    async with asyncio.timeout(60), AsyncExitStack() as stack:
+        peer = await join(stack, target, era)
+        tables = ["crm_orders", "crm_people", "shop_orders"]
+        assert [name for name in await peer.table_tools() if "query" in name] == [f"query_{name}" for name in tables]
+        for place, tool in ((shop, "query_shop_mugs"), (crm, "query_crm_mugs")):
+            place.execute("CREATE TABLE mugs (id integer)")
+            await peer.hears()
+            assert tool in await peer.names()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Place, sqlite_place
-from tests.peers import FIXED, LEGACY, MODERN, Inside, inside_several
+from tests.peers import FIXED, LEGACY, LIMIT_S, MODERN, Inside, inside_several
 from tests.proxy import proxied
 from tests.waiting import until
 
@@ -118,8 +118,10 @@ async def test_a_source_that_goes_away_keeps_its_tools_and_leaves_the_others_alo
 
 
 async def test_a_server_that_does_not_say_a_word_holds_up_nobody(
-    shop: Place, shared_postgresql: Place, tmp_path: Path
+    shop: Place, shared_postgresql: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("schema_mcp.server.tool_service.REFRESH_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("schema_mcp.dialects.postgresql.dialect.CONNECT_TIMEOUT_S", 60.0)
     async with proxied(shared_postgresql.url) as proxy:
         proxy.stall()
         began = time.monotonic()
@@ -131,8 +133,12 @@ async def test_a_server_that_does_not_say_a_word_holds_up_nobody(
             assert await program.peer.rows("query_shop_cups") == []
             refreshed = await program.peer.call("refresh_schema", {"source": "shop"})
             assert (refreshed["tables"], refreshed["refreshed"]) == (2, True)
+            refreshed = await program.peer.call("refresh_schema")
+            late = {"source": "far", "message": "reading the schema takes longer than 0.5 s; it goes on"}
+            assert (refreshed["tables"], refreshed["errors"]) == (2, [late])
+            assert (await program.peer.error("refresh_schema", {"source": "far"}))["code"] == "timeout"
             assert not program.app.watcher.first_look.is_set()
-        assert time.monotonic() - began < 4.0, "waited for the connection that nobody answers"
+        assert time.monotonic() - began < LIMIT_S, "waited for the connection that nobody answers"
 
 
 async def test_a_source_that_is_away_is_served_from_the_last_time(shop: Place, crm: Place, tmp_path: Path) -> None:

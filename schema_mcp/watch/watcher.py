@@ -5,6 +5,7 @@ It asks one of them or all, and puts together what they answer. It does not know
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 
 from schema_mcp.catalog.registry import Registry
 from schema_mcp.tools.base import RefreshOutcome
@@ -31,11 +32,25 @@ class Watcher:
 
     async def look(self, source: str | None = None) -> RefreshOutcome:
         """A look that begins after this call; reads only if the gate has moved."""
-        return self._together(await asyncio.gather(*[follower.look() for follower in self._asked(source)]))
+        return self._together(await asyncio.gather(*[one.look() for one in self._asked(source).values()]))
 
-    async def refresh(self, source: str | None = None) -> RefreshOutcome:
-        """A reading that begins after this call, whatever the gate says and however long the back-off."""
-        return self._together(await asyncio.gather(*[follower.refresh() for follower in self._asked(source)]))
+    async def refresh(self, source: str | None = None, *, limit_s: float | None = None) -> RefreshOutcome:
+        """A reading that begins after this call, whatever the gate says and however long the back-off.
+
+        A source that takes longer than `limit_s` is told as one that could not be read. Raises: TimeoutError where
+        that is every one.
+        """
+        tasks = {asyncio.create_task(follower.refresh()): name for name, follower in self._asked(source).items()}
+        try:
+            done, late = await asyncio.wait(tasks, timeout=limit_s)
+        finally:
+            for task in tasks:
+                task.cancel()
+        if not done:
+            raise TimeoutError
+        outcome = self._together([task.result() for task in tasks if task in done])
+        too_long = {tasks[task]: f"reading the schema takes longer than {limit_s:g} s; it goes on" for task in late}
+        return replace(outcome, errors={**outcome.errors, **too_long})
 
     async def run(self) -> None:
         """Watches until it is cancelled."""
@@ -46,8 +61,8 @@ class Watcher:
                 await follower.first_look.wait()
             self.first_look.set()
 
-    def _asked(self, source: str | None) -> list[Follower]:
-        return list(self.followers.values()) if source is None else [self.followers[source]]
+    def _asked(self, source: str | None) -> Mapping[str, Follower]:
+        return self.followers if source is None else {source: self.followers[source]}
 
     def _together(self, found: list[RefreshOutcome]) -> RefreshOutcome:
         return RefreshOutcome(
