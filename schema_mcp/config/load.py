@@ -118,6 +118,9 @@ def _checked(key: str, type_: Any, value: Any) -> Any:
         if key == "access.rules":
             for rule in value:
                 parse_rule(rule)
+        for item in value:
+            if key in CHOICES and item not in CHOICES[key]:
+                raise ValueError(f"takes words out of {', '.join(CHOICES[key])}, got {item!r}")
         return tuple(value)
     takes = {bool: "true or false", str: "a string", int: "a whole number", float: "a number"}.get(
         type_, "strings in [ ]"

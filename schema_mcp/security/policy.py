@@ -100,6 +100,8 @@ class Policy:
         match action:
             case "insert":
                 return mode in (AccessMode.INSERT, AccessMode.WRITE)
+            case "batch":
+                return True  # each call in it is asked for
             case "update" | "delete":
                 return mode is AccessMode.WRITE
         return action in ("read", "inspect") and mode is not AccessMode.NONE
@@ -118,10 +120,10 @@ class Policy:
             f"{reason}; whoever runs it can change that.",
         )
 
-    @staticmethod
-    def hints(action: str) -> tuple[bool, bool, bool]:
+    def hints(self, action: str) -> tuple[bool, bool, bool]:
         """(read-only, destructive, idempotent) of MCP's tool annotations for an action."""
         return {
+            "batch": (self.mode is AccessMode.READ, self.mode is AccessMode.WRITE, self.mode is AccessMode.READ),
             "insert": (False, False, False),
             "update": (False, True, True),
             "delete": (False, True, True),

@@ -26,6 +26,8 @@ class Action(StrEnum):
     INSERT = "insert"
     UPDATE = "update"
     DELETE = "delete"
+    #: Whatever the calls in it do.
+    BATCH = "batch"
     #: Touches no row: describing, refreshing.
     INSPECT = "inspect"
 
@@ -189,10 +191,29 @@ class ServerStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ActivatePlan:
+    """These tables are to have tools in the session's list; `answer` gets those that have them then."""
+
+    tables: tuple[TableName, ...]
+    replace: bool
+    answer: Callable[[tuple[TableName, ...]], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurfaceCost:
+    """What a list costs: tools, and bytes of JSON. `exact` False: the size is that of a sample of them, times."""
+
+    surface: str
+    tools: int
+    bytes: int
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatusPlan:
     """The server is asked how it stands."""
 
     answer: Callable[[ServerStatus], bytes]
 
 
-Plan: TypeAlias = StatementPlan | AnswerPlan | RefreshPlan | HistoryPlan | StatusPlan
+Plan: TypeAlias = StatementPlan | AnswerPlan | RefreshPlan | HistoryPlan | StatusPlan | ActivatePlan
