@@ -22,7 +22,8 @@ from schema_mcp.schema.diff import diff
 from schema_mcp.schema.model import Schema, Table, TableName
 from schema_mcp.schema.sentences import describe
 from schema_mcp.state import store as stored
-from schema_mcp.state.records import Change, ChangeKind, Gone, HistoryPage, HistoryQuery, Loaded, Seen
+from schema_mcp.state.page import read_page
+from schema_mcp.state.records import ChangeKind, Gone, HistoryPage, HistoryQuery, Loaded, Seen
 from schema_mcp.state.store import Store
 
 #: Tables that are encoded, decoded or written at a time, between which the event loop gets its turn.
@@ -136,43 +137,7 @@ class History:
         """Newest first."""
         async with self._store.reading() as connection:
             row = await self._row(connection)
-            if row is None:
-                return HistoryPage()
-            select = sa.select(stored.changes).where(_changes.source == row.id)
-            if query.since is not None:
-                select = select.where(_changes.at > query.since)
-            if query.tables is not None:
-                select = select.where(
-                    sa.or_(
-                        sa.false(),
-                        *[
-                            sa.and_(_changes.schema == schema, _changes.name == name)
-                            for schema, name in sorted(query.tables)
-                        ],
-                    )
-                )
-            select = select.order_by(_changes.id.desc()).limit(query.limit + 1)
-            found: list[Change] = []
-            rows = (await connection.execute(select)).all()
-            while rows:
-                changes = [query.told(self._change(change, row.default_schema)) for change in rows]
-                found += [change for change in changes if change is not None]
-                if len(found) > query.limit or len(rows) <= query.limit:
-                    break
-                rows = (await connection.execute(select.where(_changes.id < rows[-1].id))).all()
-        return HistoryPage(
-            changes=tuple(found[: query.limit]), truncated=len(found) > query.limit, kept_since=row.first_at
-        )
-
-    def _change(self, stored_change: Any, default_schema: str) -> Change:
-        return Change(
-            at=stored_change.at,
-            since=stored_change.since,
-            table=TableName(source=self._source, schema=stored_change.schema, name=stored_change.name),
-            default_schema=default_schema,
-            kind=ChangeKind(stored_change.kind),
-            sentences=tuple(json.loads(stored_change.sentences)),
-        )
+            return HistoryPage() if row is None else await read_page(connection, self._source, row, query)
 
     async def _row(self, connection: AsyncConnection, *, lock: bool = False) -> Any:
         query = sa.select(stored.sources).where(_sources.identity == self._identity)

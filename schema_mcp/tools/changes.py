@@ -151,7 +151,7 @@ def _read_returning(target: Target, given: Sequence[Any] | None) -> tuple[Column
     table = target.table
     if given is None:
         names = table.primary_key.columns if table.primary_key and table.returns_changes else ()
-        readable = [column for column in target.readable if column.name in names]
+        readable = [column for column in target.unmasked if column.name in names]
         return tuple(readable) if len(readable) == len(names) else ()
     if given and not table.returns_changes:
         raise InvalidArgument(
@@ -253,12 +253,12 @@ def _listed(referring: Sequence[tuple[Target, ForeignKey]]) -> str:
 
 def schema(target: Target, action: Action, more: Mapping[str, JsonSchema]) -> JsonSchema:
     """The arguments of a table's tool; `more`: those that the other kind has not."""
-    where = typed_object(target, target.readable, "Which rows: equality; null: IS NULL.")
+    where = typed_object(target, target.unmasked, "Which rows: equality; null: IS NULL.")
     default = [column.name for column in _read_returning(target, None)]
     return _schema(
         target.limits,
         action,
-        where if target.readable else None,
+        where if target.unmasked else None,
         operators_of_table(target.table),
         more,
         "primary key" if default else "none",

@@ -126,9 +126,7 @@ def _column(target: Target, name: str) -> Column:
         raise InvalidArgument(
             ErrorCode.INVALID_ARGUMENT,
             f"column '{name}' of table '{target.display}' takes no value: "
-            + (
-                "the database makes it" if column.generated is not Generated.NO else "the connected role may not set it"
-            ),
+            + ("the database makes it" if column.generated is not Generated.NO else "it may not be set from here"),
             f"Leave it out. {target.columns_hint(target.insertable)}",
         )
     return column

@@ -175,7 +175,7 @@ def _included(parent: int, relationship: Relationship, entry: _Entry) -> Include
 def _columns(target: Target, entry: _Entry) -> tuple[Column, ...]:
     if entry.columns is None:
         return target.readable
-    columns = [target.column(name.strip(), entry.place) for name in entry.columns.split(",")]
+    columns = [target.shown_column(name.strip(), entry.place) for name in entry.columns.split(",")]
     if len(set(columns)) != len(columns):
         _refuse(f"'{entry.place}' names a column twice", "Name each column once.")
     return tuple(columns)

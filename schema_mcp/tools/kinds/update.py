@@ -111,6 +111,7 @@ def _column(target: Target, name: str) -> Column:
 def _bind(target: Target, column: Column, value: Any) -> DriverValue:
     place = f"set: column '{target.keys[column.name]}' of table '{target.display}'"
     if value is not None:
+        target.refuse_mask(column, value, place)
         return bind(target.dialect, column.type, value, place)
     if not column.nullable:
         json_null = f" JSON's own null is sent as {as_text('null')}." if column.type.kind is TypeKind.JSON else ""
