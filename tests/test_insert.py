@@ -103,8 +103,8 @@ async def test_the_row_is_named_also_where_rows_have_different_columns(goods: Pl
 
 
 async def test_a_row_that_may_refer_to_a_later_one_is_not_taken_for_the_refused_one(goods: Place) -> None:
-    rows: list[dict[str, Any]] = [{"id": 1, "of": 3}, {"id": 2, "of": None}, {"id": 3, "of": None}]
-    rows += [{"id": n, "of": 1} for n in range(4, 11)]
+    rows: list[dict[str, Any]] = [{"id": 1, "of": 9}, {"id": 2, "of": None}, {"id": 3, "of": None}]
+    rows += [{"id": n, "of": 1 if n != 9 else None} for n in range(4, 11)]
     async with inside(goods.url, **only()) as program:
         error = await program.peer.error("insert_goods", {"rows": [*rows[:9], {"id": 10, "of": 77}]})
         assert error["code"] == "foreign_key_violation"
