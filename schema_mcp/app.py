@@ -5,7 +5,7 @@ import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,10 +20,11 @@ from schema_mcp.dialects.base import Dialect, Reading, SessionLimits
 from schema_mcp.dialects.choose import choose_dialect
 from schema_mcp.execute.engines import Database
 from schema_mcp.execute.executor import ExecutionLimits, Executor
+from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.observe.events import Observe
 from schema_mcp.samples.shop import create as create_sample
 from schema_mcp.schema.select import Selection
-from schema_mcp.security.policy import AccessMode, Policy
+from schema_mcp.security.policy import AccessMode, Policy, SqlMode
 from schema_mcp.server.tool_service import CatalogToolService
 from schema_mcp.state.keeper import Keeper
 from schema_mcp.state.place import AUTO, NoPlace, Place, identify, locate
@@ -33,6 +34,7 @@ from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.target import ToolLimits
 from schema_mcp.watch.listen import Listener
 from schema_mcp.watch.poll import Poll
+from schema_mcp.watch.role import RoleCheck
 from schema_mcp.watch.watcher import Watcher
 
 #: The one source of a configuration with a `[database]` section.
@@ -52,6 +54,7 @@ class App:
     list_changed: asyncio.Event
     #: Hears of changes at once, where the database can tell of them.
     listener: Listener | None
+    role: RoleCheck
 
 
 @asynccontextmanager
@@ -64,7 +67,7 @@ async def running(settings: Settings, observe: Observe) -> AsyncIterator[App]:
 
 @asynccontextmanager
 async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIterator[App]:
-    policy = Policy(mode=AccessMode(settings.access.mode))
+    policy = Policy(mode=AccessMode(settings.access.mode), sql=SqlMode(settings.access.sql))
     dialect = choose_dialect(url, portable_reader=settings.watch.reader == "information_schema")
     database = Database(
         SOURCE,
@@ -95,6 +98,11 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
         max_changes=settings.state.max_changes,
         lock_timeout_s=settings.state.lock_timeout_s,
     )
+
+    def on_reading(reading: Reading, changed: bool) -> None:
+        keeper.note(_seen(reading), changed=changed)
+        role.reached.set()
+
     watcher = Watcher(
         {SOURCE: database},
         selection,
@@ -105,7 +113,7 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
         debounce_s=settings.watch.debounce_s,
         full_refresh_s=settings.watch.full_refresh_s,
         first_look=looked,
-        on_reading=lambda reading, changed: keeper.note(_seen(reading), changed=changed),
+        on_reading=on_reading,
     )
     limits = ExecutionLimits(
         statement_timeout_s=settings.limits.statement_timeout_s,
@@ -113,12 +121,19 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
         max_bytes=settings.results.max_bytes,
     )
     executor = Executor(database, limits, watcher.notice)
+    sql_session = replace(_session_limits(settings, policy), read_only=not policy.sql_writes)
+    sql_database = Database(
+        SOURCE, url, dialect, sql_session, size=1, acquire_timeout_s=settings.pool.acquire_timeout_s
+    )
+    sql = SqlExecutor(sql_database, limits, watcher.notice)
+    role = RoleCheck(database, observe)
     service = CatalogToolService(
         registry,
         {SOURCE: executor},
         watcher,
         keeper,
         observe,
+        sql={SOURCE: sql},
         status=lambda: _status(app, settings),
         list_ttl_ms=round(settings.watch.poll_interval_s * 1000),
     )
@@ -132,6 +147,7 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
         service=service,
         list_changed=asyncio.Event(),
         listener=listener,
+        role=role,
     )
     registry.subscribe(lambda before, after: _tell(app, before, after))
     poll = Poll(watcher.interval_s, watcher.tick)
@@ -139,6 +155,7 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
         asyncio.create_task(watcher.run(), name="watcher"),
         asyncio.create_task(keeper.run(), name="keeper"),
         asyncio.create_task(_settle(app), name="first tables"),
+        asyncio.create_task(role.run(), name="role"),
     }
     if listener is not None:
         tasks.add(asyncio.create_task(listener.run(), name="listener"))
@@ -152,6 +169,7 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
             task.cancel()
         await asyncio.wait(tasks)
         await database.close()
+        await sql_database.close()
 
 
 @contextmanager
@@ -222,6 +240,7 @@ def _status(app: App, settings: Settings) -> ServerStatus:
         interval_s=watcher.interval_s,
         pool_size=settings.pool.size,
         pool_in_use=app.database.in_use,
+        warnings=app.role.warnings,
     )
     return ServerStatus(
         generation=catalog.generation,

@@ -9,15 +9,18 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from schema_mcp.caller import Caller
 from schema_mcp.catalog.estimates import RowEstimates
 from schema_mcp.dialects.base import Dialect
 from schema_mcp.errors import ErrorCode, InvalidArgument, StaleSchema
 from schema_mcp.schema.model import Schema, Table, TableName
 from schema_mcp.security.policy import Policy
-from schema_mcp.tools.base import Annotations, JsonSchema, ToolSpec
+from schema_mcp.tools.base import Action, Annotations, JsonSchema, StatementPlan, ToolSpec
 from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.json_schema import quoted
 from schema_mcp.tools.kinds.describe_table import DescribeTableTool
+from schema_mcp.tools.kinds.execute_sql import ExecuteSqlTool
+from schema_mcp.tools.kinds.explain_query import ExplainQueryTool
 from schema_mcp.tools.kinds.insert import InsertTool
 from schema_mcp.tools.kinds.list_tables import ListTablesTool
 from schema_mcp.tools.kinds.query import QueryTool
@@ -35,6 +38,8 @@ SERVER_TOOLS: tuple[ServerTool, ...] = (
     RefreshSchemaTool(),
     SchemaChangesTool(),
     ServerStatusTool(),
+    ExecuteSqlTool(),
+    ExplainQueryTool(),
 )
 
 #: Longest comment in a tool's description, in characters.
@@ -120,6 +125,30 @@ class Catalog:
             "list_tables tells the tables there are.",
         )
 
+    @property
+    def sql_writes(self) -> bool:
+        """See `CatalogView.sql_writes`."""
+        return self.policy.sql_writes
+
+    def reading_plan(self, name: str, arguments: Mapping[str, Any], caller: Caller) -> StatementPlan:
+        """See `CatalogView.reading_plan`."""
+        rest = dict(arguments)
+        if name in self.table_tools:
+            tool, target = self.table_tools[name]
+        elif name in self.generic_tools and self.generic_tools[name].action is Action.READ:
+            tool, target = self.generic_tools[name], self.resolve(rest.pop("table", None))
+        else:
+            tool = None
+        if tool is None or tool.action is not Action.READ or not tool.serves(target):
+            known = [one for one, (kind, _) in self.table_tools.items() if kind.action is Action.READ]
+            raise InvalidArgument(
+                ErrorCode.INVALID_ARGUMENT,
+                f"'{name[:100]}' is no tool that reads a table.{near(name, known)}",
+                "Name query_<table>, or query_rows with 'table' among its arguments.",
+            )
+        self.policy.check(tool.action, target.table)
+        return tool.plan(self, target, rest, caller)
+
     def _displays(self) -> list[str]:
         return [target.display for target in self.targets.values()]
 
@@ -158,7 +187,7 @@ def build(
         if _offered(tool, target, settings.policy)
     }
     generic_tools = {f"{tool.name}_rows": tool for tool in TABLE_TOOLS if settings.policy.permits(tool.action, None)}
-    server_tools = {tool.name: tool for tool in SERVER_TOOLS}
+    server_tools = {tool.name: tool for tool in SERVER_TOOLS if settings.policy.permits(tool.action, None)}
     by_name: dict[str, TableName] = {}
     for name, target in targets.items():
         by_name.setdefault(target.slug, name)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
+from schema_mcp.config.contradictions import contradictions
 from schema_mcp.config.model import CHOICES, RANGES, SECRETS, Settings
 from schema_mcp.errors import ConfigurationError
 
@@ -45,7 +46,10 @@ def load(
         _take(key, value, place, sections, mistakes)
     if mistakes:
         raise ConfigurationError(mistakes)
-    return Settings(**{name: _SECTIONS[name](**members) for name, members in sections.items()})
+    settings = Settings(**{name: _SECTIONS[name](**members) for name, members in sections.items()})
+    if mistakes := contradictions(settings):
+        raise ConfigurationError(mistakes)
+    return settings
 
 
 def known_keys() -> dict[str, type]:

@@ -29,6 +29,10 @@ class AccessSettings:
 
     #: "read": sessions are read-only in the database itself; "insert": rows may also be added.
     mode: str = "insert"
+    #: "off"; "read": execute_sql and explain_query run a caller's own statements, read-only in the database itself;
+    #: "write": they may write (only with mode = "write"). Nothing but the role's rights bounds what they read, so it
+    #: goes with no key that hides tables or columns.
+    sql: str = "off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +161,8 @@ class Settings:
 
 #: Keys that take one of a few words.
 CHOICES: dict[str, tuple[str, ...]] = {
-    "access.mode": ("read", "insert"),
+    "access.mode": ("read", "insert", "write"),
+    "access.sql": ("off", "read", "write"),
     "watch.reader": ("auto", "information_schema"),
     "watch.listen": ("auto", "off"),
     "tools.surface": ("auto", "tables", "generic"),

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 
+from schema_mcp.dialects.sql import SqlAccess
 from schema_mcp.errors import CallError
 from schema_mcp.schema.model import Column, Schema, Table, TableName
 from schema_mcp.schema.select import Selection
@@ -134,6 +135,10 @@ class Dialect(Protocol):
     #: A query for what the relation of that schema and name (two parameters) is now, as one text: equal texts mean the
     #: same relation with the same columns and types. `fingerprint.identity` of it is `Table.identity`.
     identity: str
+    #: A query for rights of the role that a server should not have, one as text a row; empty where there are no roles.
+    excess: str
+    #: How a statement of a caller's own is run.
+    sql: SqlAccess
 
     def engine_options(self, url: sa.URL, limits: SessionLimits) -> tuple[sa.URL, Mapping[str, Any]]:
         """The URL for `create_async_engine` and its keyword arguments (connect_args and such), limits set."""

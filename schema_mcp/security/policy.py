@@ -16,11 +16,20 @@ class AccessMode(StrEnum):
     WRITE = "write"
 
 
+class SqlMode(StrEnum):
+    """What a caller's own SQL may do (`access.sql`)."""
+
+    OFF = "off"
+    READ = "read"
+    WRITE = "write"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Immutable; made from the configuration once."""
 
     mode: AccessMode
+    sql: SqlMode = SqlMode.OFF
 
     @property
     def engine_read_only(self) -> bool:
@@ -34,6 +43,8 @@ class Policy:
                 return self.mode in (AccessMode.INSERT, AccessMode.WRITE)
             case "update" | "delete":
                 return self.mode is AccessMode.WRITE
+            case "sql" | "explain":
+                return self.sql is not SqlMode.OFF
         return action in ("read", "inspect")
 
     def check(self, action: str, table: Table) -> None:
@@ -45,9 +56,15 @@ class Policy:
                 f'It runs with access.mode = "{self.mode}"; whoever runs it can change that.',
             )
 
-    @staticmethod
-    def hints(action: str) -> tuple[bool, bool, bool]:
+    @property
+    def sql_writes(self) -> bool:
+        """Sessions for a caller's own SQL are opened for writing too."""
+        return self.sql is SqlMode.WRITE and self.mode is AccessMode.WRITE
+
+    def hints(self, action: str) -> tuple[bool, bool, bool]:
         """(read-only, destructive, idempotent) of MCP's tool annotations for an action."""
+        if action == "sql" and self.sql_writes:
+            return False, True, False
         return {
             "insert": (False, False, False),
             "update": (False, True, True),

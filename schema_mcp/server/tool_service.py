@@ -17,6 +17,7 @@ from schema_mcp.catalog.build import Catalog
 from schema_mcp.catalog.registry import Registry
 from schema_mcp.errors import CallError, ErrorCode, StaleSchema, Unavailable
 from schema_mcp.execute.executor import Executor
+from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.observe.events import CallFinished, Observe
 from schema_mcp.server.results import error_answer
 from schema_mcp.server.service import ToolAnswer, UnknownToolError
@@ -27,6 +28,7 @@ from schema_mcp.tools.base import (
     RefreshOutcome,
     RefreshPlan,
     ServerStatus,
+    SqlPlan,
     StatementPlan,
     StatusPlan,
     ToolSpec,
@@ -67,6 +69,7 @@ class CatalogToolService:
         keeper: Keeper,
         observe: Observe,
         *,
+        sql: Mapping[str, SqlExecutor],
         status: Callable[[], ServerStatus],
         list_ttl_ms: int,
     ) -> None:
@@ -74,6 +77,7 @@ class CatalogToolService:
         self._executors = executors
         self._watcher = watcher
         self._keeper = keeper
+        self._sql = sql
         self._status = status
         self._observe = observe
         self.list_ttl_ms = list_ttl_ms
@@ -145,6 +149,9 @@ class CatalogToolService:
                     return tell(await self._keeper.changes(query)), 0
                 case StatusPlan(answer=describe):
                     return describe(self._status()), 0
+                case SqlPlan(source=source, answer=show):
+                    result = await self._sql[source].run(server_plan, catalog.generation)
+                    return show(result), len(result.rows)
                 case StatementPlan():
                     return await self._run_if_possible(catalog, server_plan), 0
         if name in catalog.table_tools:

@@ -43,6 +43,18 @@ class CatalogView(Protocol):
         """What cursors are signed with."""
         ...
 
+    @property
+    def sql_writes(self) -> bool:
+        """Statements of a caller's own may write."""
+        ...
+
+    def reading_plan(self, name: str, arguments: Mapping[str, Any], caller: Caller) -> StatementPlan:
+        """What the call of a tool that reads a table becomes.
+
+        Raises: InvalidArgument (`invalid_argument`) for a tool that is none; whatever else the tool raises.
+        """
+        ...
+
     def resolve(self, given: Any) -> Target:
         """The table that `given` names: as `list_tables` shows it, qualified, or by its slug.
 

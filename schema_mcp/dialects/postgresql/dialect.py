@@ -11,6 +11,8 @@ from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 from schema_mcp.dialects.base import Connection, DriverValue, Gate, Reading, Row, SessionLimits, Statement, Value
 from schema_mcp.dialects.postgresql import errors, reader, statements, values
 from schema_mcp.dialects.postgresql.fetch import QUERIES
+from schema_mcp.dialects.postgresql.sql import PostgresqlSql
+from schema_mcp.dialects.sql import SqlAccess
 from schema_mcp.errors import CallError
 from schema_mcp.schema.model import Column, Table
 from schema_mcp.schema.select import Selection
@@ -46,6 +48,8 @@ class PostgresqlDialect:
     begin_read = "BEGIN READ ONLY"
     begin_write = "BEGIN"
     identity = QUERIES["identity"].sql
+    excess = QUERIES["excess"].sql
+    sql: SqlAccess = PostgresqlSql()
 
     def __init__(self, *, portable_reader: bool = False) -> None:
         self.portable_reader = portable_reader

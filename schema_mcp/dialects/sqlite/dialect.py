@@ -11,8 +11,10 @@ from sqlalchemy.dialects.sqlite import aiosqlite as sqlalchemy_aiosqlite
 from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 
 from schema_mcp.dialects.base import Connection, DriverValue, Gate, Reading, Row, SessionLimits, Statement, Value
+from schema_mcp.dialects.sql import SqlAccess
 from schema_mcp.dialects.sqlite import errors, reader, statements, values
 from schema_mcp.dialects.sqlite.connection import DatabaseFile, SqliteConnection
+from schema_mcp.dialects.sqlite.sql import SqliteSql
 from schema_mcp.dialects.sqlite.tagged import TAGS
 from schema_mcp.errors import CallError, CatalogReadError, ConfigurationError
 from schema_mcp.schema.model import Column, Table
@@ -37,6 +39,8 @@ class SqliteDialect:
     #: Not deferred: a transaction that has read cannot always be let to write (SQLITE_BUSY_SNAPSHOT).
     begin_write = "BEGIN IMMEDIATE"
     identity = statements.IDENTITY
+    excess = ""
+    sql: SqlAccess = SqliteSql()
 
     def __init__(self) -> None:
         self.sqlalchemy: SqlalchemyDialect = sqlalchemy_aiosqlite.dialect()
