@@ -55,6 +55,8 @@ class App:
     #: Hears of changes at once, where the database can tell of them.
     listener: Listener | None
     role: RoleCheck
+    #: Runs callers' own statements, where they are allowed.
+    sql: SqlExecutor
 
 
 @asynccontextmanager
@@ -148,6 +150,7 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
         list_changed=asyncio.Event(),
         listener=listener,
         role=role,
+        sql=sql,
     )
     registry.subscribe(lambda before, after: _tell(app, before, after))
     poll = Poll(watcher.interval_s, watcher.tick)

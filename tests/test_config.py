@@ -63,13 +63,31 @@ def test_all_mistakes_are_told_at_once_each_with_its_key(tmp_path: Path) -> None
     assert mistakes(tmp_path, text, {"SCHEMA_MCP_LIMITS__LOCK_TIMEOUT_S": "soon"}) == [
         "config.toml: verbose: unknown key",
         "config.toml: acess.mode: unknown key; did you mean access.mode?",
-        "config.toml: access.mode: takes one of read, insert, got 'everything'",
+        "config.toml: access.mode: takes one of read, insert, write, got 'everything'",
         "config.toml: pool.size: takes a number from 1 to 1000, got 0",
         "config.toml: pool.acquire_timeout_s: takes a number, got 'long'",
         "config.toml: watch.pol_interval_s: unknown key; did you mean watch.poll_interval_s?",
         "config.toml: database.include: takes strings in [ ], got 'orders'",
         "config.toml: server.secret: takes at least 16 characters",
         "SCHEMA_MCP_LIMITS__LOCK_TIMEOUT_S (limits.lock_timeout_s): takes a number, got 'soon'",
+    ]
+
+
+def test_sql_that_may_write_needs_a_server_that_may(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, '[access]\nsql = "write"') == [
+        'access.sql: "write" needs access.mode = "write", which is "insert"; or take "read"'
+    ]
+    flags = {"access.sql": "write", "access.mode": "write"}
+    assert load(file=None, environment={}, flags=flags, directory=tmp_path / "none").access.sql == "write"
+
+
+@pytest.mark.parametrize("key", ["include", "exclude", "hide_columns"])
+def test_sql_of_a_callers_own_is_refused_where_it_would_get_round_what_is_kept_from_callers(
+    tmp_path: Path, key: str
+) -> None:
+    assert mistakes(tmp_path, f'[access]\nsql = "read"\n[database]\n{key} = ["a*"]') == [
+        f"access.sql: SQL of a caller's own reads whatever the role may read, so database.{key} cannot be kept: remove "
+        f"database.{key} and grant the role no more than may be read, or leave access.sql off"
     ]
 
 

@@ -77,6 +77,10 @@ class SqlAccess(Protocol):
         """Ends what runs on the connection, and rolls back what was not committed; the connection is closed then."""
         ...
 
+    def lingers(self, connection: _Connection) -> bool:
+        """Whether something still runs on it though it was stopped, because nothing could stop it."""
+        ...
+
     def explaining(self, *, analyze: bool) -> str:
         """The prefix that asks for a statement's plan. Raises: CallError where there is no such thing."""
         ...

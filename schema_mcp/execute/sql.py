@@ -31,6 +31,10 @@ class SqlExecutor:
         self.limits = limits
         self.on_write = on_write
         self._places = asyncio.Semaphore(MAX_AT_ONCE)
+        #: How many have a place.
+        self.running = 0
+        #: Connections whose statement goes on though it was given up; each takes a place until it ends.
+        self._lingering: list[Connection] = []
 
     async def run(self, plan: SqlPlan, generation: int) -> SqlResult:
         """The plan's result.
@@ -69,18 +73,19 @@ class SqlExecutor:
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
+        self._lingering = [one for one in self._lingering if self.database.dialect.sql.lingers(one)]
+        if len(self._lingering) >= MAX_AT_ONCE:
+            raise _busy(self.database.name)
         try:
             async with asyncio.timeout(self.database.acquire_timeout_s):
                 await self._places.acquire()
         except TimeoutError:
-            raise Unavailable(
-                ErrorCode.BUSY,
-                f"{MAX_AT_ONCE} statements of callers' own run already on database '{self.database.name}'",
-                "Try again in a moment, or send fewer at once.",
-            ) from None
+            raise _busy(self.database.name) from None
+        self.running += 1
         try:
             yield
         finally:
+            self.running -= 1
             self._places.release()
 
     async def _transact(self, connection: Connection, statement: SqlStatement, run: "_Run") -> None:
@@ -106,6 +111,8 @@ class SqlExecutor:
             raise _too_long("statement", limit_s) from None
         finally:
             await self._stop(connection)
+            if access.lingers(connection):
+                self._lingering.append(connection)
 
     async def _stop(self, connection: Connection) -> None:
         """Bounded, and not cut short by a further cancel: it would leave the statement running."""
@@ -164,6 +171,14 @@ class _Run:
             plan=plan,
             generation=generation,
         )
+
+
+def _busy(name: str) -> Unavailable:
+    return Unavailable(
+        ErrorCode.BUSY,
+        f"{MAX_AT_ONCE} statements of callers' own run already on database '{name}'",
+        "Try again in a moment, or send fewer at once.",
+    )
 
 
 def _too_long(what: str, limit_s: float) -> LimitReached:

@@ -21,21 +21,24 @@ class RoleCheck:
         self._database = database
         self._observe = observe
         self.reached = asyncio.Event()
+        #: Set when there is nothing more to ask.
+        self.asked = asyncio.Event()
         #: For `server_status`.
         self.warnings: tuple[str, ...] = ()
 
     async def run(self) -> None:
         """Asks once the database is reached; where it does not answer, again when it is next."""
-        if not self._database.dialect.excess:
-            return
         while (rights := await self._rights()) is None:
             self.reached.clear()
         if rights:
             found = RoleExceeds(source=self._database.name, rights=rights)
             self.warnings = (found.message,)
             self._observe(found)
+        self.asked.set()
 
     async def _rights(self) -> tuple[str, ...] | None:
+        if not self._database.dialect.excess:
+            return ()
         await self.reached.wait()
         question = Statement(self._database.dialect.excess, ())
         with suppress(Exception):  # the watcher tells of a database that does not answer

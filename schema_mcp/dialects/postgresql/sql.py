@@ -80,6 +80,10 @@ class PostgresqlSql:
         """Waits for a cancelled statement to end, as asyncpg does before the next one."""
         await connection.execute("ROLLBACK")
 
+    def lingers(self, connection: Connection) -> bool:
+        """What runs on is the database's own."""
+        return False
+
     def explaining(self, *, analyze: bool) -> str:
         """The options in parentheses, after which no further ones are taken from the statement."""
         return "EXPLAIN (ANALYZE) " if analyze else "EXPLAIN (ANALYZE FALSE) "

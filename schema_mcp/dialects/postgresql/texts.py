@@ -27,6 +27,8 @@ def writer(type_: SqlType) -> Writer:
     if type_.kind is TypeKind.ARRAY:
         assert type_.item is not None
         return _array(type_.item)
+    if type_.cast == "inet":
+        return _address
     if type_.kind is TypeKind.INTEGER and type_.precision == 64:
         return _integer
     return _WRITERS.get(type_.kind, _string)
@@ -55,6 +57,11 @@ def _bytes(text: str) -> str:
     if not text.startswith("\\x"):
         return _string(text)
     return _string(base64.b64encode(bytes.fromhex(text[2:])).decode())
+
+
+def _address(text: str) -> str:
+    """With its netmask, as the cast to text has it."""
+    return _string(text if "/" in text else f"{text}/{128 if ':' in text else 32}")
 
 
 def _moment(text: str) -> str:

@@ -95,6 +95,10 @@ class SqliteSql:
         """Whoever cancelled the statement has interrupted it."""
         await connection.run(_roll_back)
 
+    def lingers(self, connection: Connection) -> bool:
+        """One function that works on one large value (instr) cannot be interrupted."""
+        return bool(connection.lingers())
+
     def explaining(self, *, analyze: bool) -> str:
         """SQLite has no measured plans."""
         if analyze:

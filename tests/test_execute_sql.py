@@ -1,0 +1,444 @@
+"""`execute_sql` and `explain_query`: a caller's own statement, its exact answer, and errors that teach."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from mcp.shared.exceptions import MCPError
+
+from tests.conftest import Place
+from tests.peers import Inside, inside
+
+pytest_plugins = "tests.standing"
+
+#: Where the version of PostgreSQL makes no difference.
+PLACES = pytest.mark.parametrize("shared", ["18", "sqlite"], indirect=True)
+POSTGRESQL = pytest.mark.parametrize("shared_postgresql", ["18"], indirect=True)
+
+ENDLESS = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)"
+
+
+@pytest.fixture(scope="module")
+def wares(shared: Place) -> Place:
+    shared.execute("CREATE TABLE sql_wares (id integer PRIMARY KEY, name text NOT NULL)")
+    shared.execute("INSERT INTO sql_wares VALUES (1, 'cup'), (2, 'pan'), (3, 'pot')")
+    return shared
+
+
+@asynccontextmanager
+async def turned_on(place: Place, sql: str = "read", **settings: Any) -> AsyncIterator[Inside]:
+    async with inside(place.url, access__sql=sql, **settings) as program:
+        yield program
+
+
+def placeholder(place: Place, number: int) -> str:
+    return f"?{number}" if place.product == "sqlite" else f"${number}"
+
+
+# Off, and on
+
+
+@PLACES
+async def test_the_tools_do_not_exist_unless_they_are_turned_on(wares: Place) -> None:
+    async with inside(wares.url) as program:
+        assert {"execute_sql", "explain_query"}.isdisjoint(await program.peer.names())
+        for tool in ("execute_sql", "explain_query"):
+            with pytest.raises(MCPError) as refused:
+                await program.peer.client.call_tool(tool, {"sql": "SELECT 1"})
+            assert refused.value.error.code == -32602
+
+
+@PLACES
+async def test_annotations_say_whether_statements_may_write(wares: Place) -> None:
+    async def hints(**settings: Any) -> dict[str, tuple[bool | None, ...]]:
+        async with inside(wares.url, **settings) as program:
+            tools = (await program.peer.client.list_tools()).tools
+            return {
+                tool.name: (tool.annotations.read_only_hint, tool.annotations.destructive_hint)
+                for tool in tools
+                if tool.annotations and tool.name in ("execute_sql", "explain_query")
+            }
+
+    reads, writes = (True, False), (False, True)
+    assert await hints(access__sql="read") == {"execute_sql": reads, "explain_query": reads}
+    assert await hints(access__sql="read", access__mode="read") == {"execute_sql": reads, "explain_query": reads}
+    assert await hints(access__sql="write", access__mode="write") == {"execute_sql": writes, "explain_query": reads}
+
+
+# Answers
+
+
+async def test_an_answer_holds_rows_columns_and_whether_there_are_more(wares: Place) -> None:
+    text, integer = ("text", "integer")
+    async with turned_on(wares) as program:
+        answer = await program.peer.call(
+            "execute_sql", {"sql": "SELECT id, name FROM sql_wares ORDER BY id", "limit": 2}
+        )
+        assert answer == {
+            "columns": [{"name": "id", "type": integer}, {"name": "name", "type": text}],
+            "rows": [{"id": 1, "name": "cup"}, {"id": 2, "name": "pan"}],
+            "row_count": 2,
+            "truncated": True,
+            "schema_version": answer["schema_version"],
+        }
+        whole = {"sql": "SELECT id FROM sql_wares", "limit": 3}
+        assert (await program.peer.call("execute_sql", whole))["truncated"] is False
+        none = await program.peer.call("execute_sql", {"sql": "SELECT id FROM sql_wares WHERE id > 9"})
+        assert (none["rows"], none["row_count"], [column["name"] for column in none["columns"]]) == ([], 0, ["id"])
+
+
+async def test_columns_of_one_name_get_names_of_their_own(wares: Place) -> None:
+    async with turned_on(wares) as program:
+        rows = await program.peer.rows("execute_sql", {"sql": "SELECT 1 AS a, 2 AS a, 3 AS a_2, 4 AS a"})
+        assert rows == [{"a": 1, "a_3": 2, "a_2": 3, "a_4": 4}]
+
+
+async def test_values_are_bound_and_never_become_sql(wares: Place) -> None:
+    async with turned_on(wares) as program:
+        sql = f"SELECT name FROM sql_wares WHERE name = {placeholder(wares, 1)} OR id = {placeholder(wares, 2)}"
+        arguments = {"sql": sql, "parameters": ["' OR 1=1 --", 2]}
+        assert await program.peer.rows("execute_sql", arguments) == [{"name": "pan"}]
+        nothing = {"sql": sql, "parameters": [None, None]}
+        assert await program.peer.rows("execute_sql", nothing) == []
+
+
+async def test_a_large_answer_is_cut_by_rows_and_bytes_while_it_arrives(wares: Place) -> None:
+    endless = f"{ENDLESS} SELECT x FROM n"
+    async with turned_on(wares, results__max_bytes=2000, limits__statement_timeout_s=15) as program:
+        answer = await program.peer.call("execute_sql", {"sql": endless, "limit": 100})
+        assert (answer["row_count"], answer["rows"][-1], answer["truncated"]) == (100, {"x": 100}, True)
+        capped = await program.peer.call("execute_sql", {"sql": endless, "limit": 10_000})
+        assert (capped["truncated"], 1800 < len(json.dumps(capped["rows"])) < 3000) == (True, True)
+        wide = "SELECT '" + "x" * 5000 + "' AS a, 1 AS b"
+        shortened = await program.peer.call("execute_sql", {"sql": wide})
+        assert (shortened["cut_columns"], shortened["rows"][0]["b"]) == (["a"], 1)
+
+
+EXACT = [
+    ("9007199254740993::bigint", "9007199254740993", "bigint"),
+    ("-5::bigint", -5, "bigint"),
+    ("1.50::numeric", "1.50", "numeric"),
+    ("'NaN'::numeric", "NaN", "numeric"),
+    ("0.1::float8 + 0.2::float8", 0.30000000000000004, "double precision"),
+    ("'-Infinity'::float8", "-Infinity", "double precision"),
+    ("true", True, "boolean"),
+    ("null::text", None, "text"),
+    ("'\\xdead'::bytea", "3q0=", "bytea"),
+    ("'0044-03-15 BC'::date", "0044-03-15 BC", "date"),
+    ("'0044-03-15 10:00 BC'::timestamp", "0044-03-15T10:00:00 BC", "timestamp without time zone"),
+    ("'2020-01-01 10:00:00.5+02'::timestamptz", "2020-01-01T08:00:00.5+00:00", "timestamp with time zone"),
+    ("'infinity'::timestamptz", "infinity", "timestamp with time zone"),
+    ("'10:00+02'::timetz", "10:00:00+02", "time with time zone"),
+    ("'null'::jsonb", {"$json": "null"}, "jsonb"),
+    ('\'{"a":\n [1, "é"]}\'::json', {"a": [1, "é"]}, "json"),
+    ("'{1,null,3}'::int[]", [1, None, 3], "integer[]"),
+    ("'{9007199254740993,1}'::bigint[]", ["9007199254740993", "1"], "bigint[]"),
+    ("array[[1.0,2],[3,4]]", [["1.0", "2"], ["3", "4"]], "numeric[]"),
+    ("'[2:3]={1,2}'::int[]", "[2:3]={1,2}", "integer[]"),
+    ("'{}'::text[]", [], "text[]"),
+    ("""'{a,"NULL",NULL,"q\\"r,{}"}'::text[]""", ["a", "NULL", None, 'q"r,{}'], "text[]"),
+    ("array['2020-01-01'::timestamp]", ["2020-01-01T00:00:00"], "timestamp without time zone[]"),
+    ("array['1'::jsonb, 'null'::jsonb]", "{1,NULL}".replace("NULL", '"null"'), "jsonb[]"),
+    ("array['{\"a\":1}'::jsonb, null]", [{"a": 1}, None], "jsonb[]"),
+    ("array['(1,1),(0,0)'::box]", ["(1,1),(0,0)"], "box[]"),
+    ("'[1,3)'::int4range", "[1,3)", "int4range"),
+    ("'1 day 02:00'::interval", "1 day 02:00:00", "interval"),
+    ("row(1, 'x')", "(1,x)", "record"),
+    ("array['10.0.0.1'::inet, '::1']", ["10.0.0.1/32", "::1/128"], "inet[]"),
+    ("'1 2'::int2vector", "1 2", "int2vector"),
+    ("'$1.50'::money", "$1.50", "money"),
+]
+
+
+@POSTGRESQL
+async def test_every_value_of_postgresql_is_exact(shared_postgresql: Place) -> None:
+    async with turned_on(shared_postgresql) as program:
+        sql = "SELECT " + ", ".join(f"{expression} AS c{place}" for place, (expression, _, _) in enumerate(EXACT))
+        answer = await program.peer.call("execute_sql", {"sql": sql})
+        assert "error" not in answer, answer
+        values, types = answer["rows"][0].values(), [column["type"] for column in answer["columns"]]
+        found = zip([expression for expression, _, _ in EXACT], values, types, strict=True)
+        assert [one for one in found if one not in EXACT] == []
+        # A record that asyncpg knows no codec for.
+        record = await program.peer.rows("execute_sql", {"sql": "SELECT c FROM pg_class c WHERE relname = 'pg_class'"})
+        assert "pg_class" in record[0]["c"]
+
+
+@POSTGRESQL
+async def test_every_value_of_a_table_is_the_same_by_sql_and_by_its_tool(shared_postgresql: Place) -> None:
+    shared_postgresql.execute(
+        """
+        CREATE TYPE sql_mood AS ENUM ('glad', 'sad');
+        CREATE DOMAIN sql_count AS bigint CHECK (VALUE > 0);
+        CREATE TABLE sql_kinds (
+            id integer PRIMARY KEY, a smallint, b sql_count, c numeric(8,2), d real, e boolean, f char(3), g bytea,
+            h timestamptz, i time, j uuid, k jsonb, l sql_mood[], m inet, n timestamptz[], o float8[]
+        );
+        INSERT INTO sql_kinds VALUES (
+            1, -7, 9007199254740993, 1.5, 0.1, false, 'a', '\\x00ff',
+            '2020-05-05 05:05:05.05+01', '10:00', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '{"n": 1e40, "s": "\\u00e9"}',
+            '{glad,NULL}', '10.0.0.1', '{2020-01-01 00:00+00}', '{-0,NaN,1e-7}'
+        )
+        """
+    )
+    async with turned_on(shared_postgresql) as program:
+        (by_tool,) = await program.peer.rows("query_sql_kinds")
+        (by_sql,) = await program.peer.rows("execute_sql", {"sql": "SELECT * FROM sql_kinds"})
+        assert {name: (value, by_tool[name]) for name, value in by_sql.items() if value != by_tool[name]} == {}
+
+
+@POSTGRESQL
+async def test_parameters_of_postgresql_are_read_as_their_types(shared_postgresql: Place) -> None:
+    cases: list[tuple[str, Any, Any]] = [
+        ("$1::int", 5, 5),
+        ("$1::int", 5.0, 5),
+        ("$1::int", "5", 5),
+        ("$1::numeric", "1.2345678901234567890", "1.2345678901234567890"),
+        ("$1::float8", 0.1, 0.1),
+        ("$1::boolean", True, True),
+        ("$1::text", "é😀'\\", "é😀'\\"),
+        ("$1", "untyped", "untyped"),
+        ("$1::date", "2020-02-29", "2020-02-29"),
+        ("$1::jsonb", {"a": [1, None]}, {"a": [1, None]}),
+        ("$1::jsonb", '{"a": 1}', {"a": 1}),
+        ("$1::int[]", [[1, 2], [3, None]], [[1, 2], [3, None]]),
+        ("$1::text[]", ["a,b", 'q"', "NULL", None], ["a,b", 'q"', "NULL", None]),
+        ("$1::int4range", "[1,3)", "[1,3)"),
+    ]
+    refused: list[tuple[str, Any, str]] = [
+        ("$1::int", "x", "invalid_value"),
+        ("$1::int", [1], "invalid_value"),
+        ("$1::text", "a\0b", "invalid_value"),
+        ("$1::text", "\ud800", "invalid_value"),
+        ("$1::numeric", 0.12345678901234567, "invalid_value"),
+        ("$1::date", {"a": 1}, "invalid_value"),
+    ]
+    async with turned_on(shared_postgresql) as program:
+        for expression, given, expected in cases:
+            arguments = {"sql": f"SELECT {expression} AS v", "parameters": [given]}
+            assert await program.peer.rows("execute_sql", arguments) == [{"v": expected}], (expression, given)
+        for expression, given, code in refused:
+            error = await program.peer.error("execute_sql", {"sql": f"SELECT {expression}", "parameters": [given]})
+            assert error["code"] == code, (expression, given, error)
+        error = await program.peer.error("execute_sql", {"sql": "SELECT $1::int, $2::int", "parameters": [1]})
+        assert error["message"] == "the statement has 2 parameters, and 1 were given"
+
+
+async def test_values_of_sqlite_keep_their_storage_class(shared_sqlite: Place) -> None:
+    async with turned_on(shared_sqlite) as program:
+        sql = "SELECT 1 AS a, 1.0 AS b, 'x' AS c, x'00ff' AS d, 9007199254740993 AS e, 1e999 AS f, NULL AS g, json(?) h"
+        answer = await program.peer.call("execute_sql", {"sql": sql, "parameters": ['{"k": [1]}']})
+        assert answer["rows"] == [
+            {
+                "a": 1,
+                "b": 1.0,
+                "c": "x",
+                "d": "\ufffdblob:AP8=",
+                "e": "\ufffdinteger:9007199254740993",
+                "f": "\ufffdreal:Infinity",
+                "g": None,
+                "h": '{"k":[1]}',
+            }
+        ]
+        types = [column["type"] for column in answer["columns"]]
+        assert types == ["integer", "real", "text", "blob", "integer", "real", "null", "text"]
+        sent_back = {"sql": "SELECT typeof(?1) AS t, ?1 AS v", "parameters": ["\ufffdblob:AP8="]}
+        assert await program.peer.rows("execute_sql", sent_back) == [{"t": "blob", "v": "\ufffdblob:AP8="}]
+        mixed = await program.peer.call(
+            "execute_sql", {"sql": "SELECT 1 AS a UNION ALL SELECT 'x' UNION ALL SELECT NULL"}
+        )
+        assert mixed["columns"] == [{"name": "a", "type": "integer or text"}]
+        each = {"sql": "SELECT value FROM json_each(?)", "parameters": ["[1,2]"]}
+        assert await program.peer.rows("execute_sql", each) == [{"value": 1}, {"value": 2}]
+        for given in ({"a": 1}, [1], "\ud800", "\ufffdblob:?", 2**70):
+            error = await program.peer.error("execute_sql", {"sql": "SELECT ?", "parameters": [given]})
+            assert error["code"] == "invalid_value", (given, error)
+
+
+# Errors
+
+
+async def test_what_is_wrong_with_a_statement_is_told(wares: Place) -> None:
+    sqlite = wares.product == "sqlite"
+    cases: list[tuple[dict[str, Any], str, str]] = [
+        ({}, "missing_argument", "'sql' takes one SQL statement"),
+        ({"sql": " "}, "missing_argument", "'sql' takes one SQL statement"),
+        ({"sql": 5}, "invalid_argument", "'sql' takes a string, got 5"),
+        ({"sql": "SELECT 1", "limit": 0}, "invalid_argument", "'limit' takes an integer from 1 to 10000, got 0"),
+        ({"sql": "SELECT 1", "extra": 1}, "unknown_argument", "unknown argument 'extra'."),
+        ({"sql": "SELECT 1", "source": "x"}, "invalid_argument", "there is no source 'x'."),
+        ({"sql": "SELECT 1", "parameters": [0] * 1001}, "invalid_argument", "'parameters' holds 1001 values"),
+        (
+            {"sql": "SELECT 1;" * 20_000},
+            "invalid_argument",
+            "'sql' has 180000 characters, and at most 100000 are taken",
+        ),
+        ({"sql": "SELECT 1; SELECT 2"}, "invalid_argument", "'sql' holds more than one statement"),
+        ({"sql": "SELECT '\0'"}, "invalid_argument", "'sql'"),
+        ({"sql": "SELECT '\ud800'"}, "invalid_argument", "'sql'"),
+        (
+            {"sql": "SELEC 1"},
+            "invalid_argument",
+            'SQLite refused the statement: near "SELEC"' if sqlite else "syntax error",
+        ),
+        (
+            {"sql": "SELECT nam FROM sql_wares"},
+            "invalid_argument",
+            "SQLite refused the statement: no such column: nam"
+            if sqlite
+            else 'column "nam" does not exist at character 8',
+        ),
+        (
+            {"sql": "SELECT * FROM sql_waers"},
+            "invalid_argument",
+            "SQLite refused the statement: no such table" if sqlite else 'relation "sql_waers" does not exist at char',
+        ),
+        ({"sql": "SELECT " + "(" * 20_000 + "1" + ")" * 20_000}, "database_error", ""),
+        (
+            {"sql": f"SELECT {placeholder(wares, 1)}"},
+            "invalid_argument",
+            "Incorrect number" if sqlite else "the statement",
+        ),
+        ({"sql": "-- nothing"}, "not_allowed", ""),
+    ]
+    async with turned_on(wares) as program:
+        for arguments, code, message in cases:
+            error = await program.peer.error("execute_sql", arguments)
+            assert (error["code"] in (code, "invalid_argument"), error["message"][: len(message)]) == (True, message), (
+                error
+            )
+            assert error["hint"]
+        assert await program.peer.rows("execute_sql", {"sql": "SELECT 1 AS one"}) == [{"one": 1}]
+
+
+@POSTGRESQL
+async def test_an_error_of_postgresql_says_where_and_what_instead(shared_postgresql: Place) -> None:
+    shared_postgresql.execute("CREATE TABLE sql_cups (handle text)")
+    async with turned_on(shared_postgresql) as program:
+        error = await program.peer.error("execute_sql", {"sql": "SELECT handl FROM sql_cups"})
+        assert error == {
+            "code": "invalid_argument",
+            "message": "column \"handl\" does not exist at character 8: 'handl FROM sql_cups'",
+            "hint": 'Perhaps you meant to reference the column "sql_cups.handle". '
+            "list_tables and describe_table tell the names; then send the statement again.",
+            "retryable": False,
+            "sqlstate": "42703",
+            "details": {"position": 8},
+        }
+        explained = await program.peer.error("explain_query", {"sql": "SELECT handl FROM sql_cups"})
+        assert explained["details"] == {"position": 8}
+        division = await program.peer.error("execute_sql", {"sql": "SELECT 1/0"})
+        assert (division["code"], division["message"], division["sqlstate"]) == (
+            "invalid_value",
+            "division by zero",
+            "22012",
+        )
+
+
+# Plans
+
+
+@PLACES
+async def test_the_plan_of_a_statement_and_of_a_tools_call_is_told(wares: Place) -> None:
+    key = "PRIMARY KEY" if wares.product == "sqlite" else "sql_wares"
+    async with turned_on(wares) as program:
+        own = await program.peer.call(
+            "explain_query", {"sql": f"SELECT * FROM sql_wares WHERE id = {placeholder(wares, 1)}", "parameters": [1]}
+        )
+        assert (set(own), own["analyzed"], own["truncated"]) == (
+            {"plan", "truncated", "analyzed", "schema_version"},
+            False,
+            False,
+        )
+        assert key in own["plan"]
+        for tool, arguments in (
+            ("query_sql_wares", {"where": {"id": 1}, "columns": ["name"]}),
+            ("query_rows", {"table": "sql_wares", "where": {"id": 1}, "columns": ["name"]}),
+        ):
+            told = await program.peer.call("explain_query", {"tool": tool, "arguments": arguments})
+            assert key in told["plan"]
+            assert "sql_wares" in told["sql"]
+        refused: list[tuple[dict[str, Any], str]] = [
+            ({"tool": "insert_sql_wares"}, "'insert_sql_wares' is no tool that reads a table."),
+            ({"tool": "query_none"}, "'query_none' is no tool that reads a table."),
+            ({"tool": "query_sql_wares", "sql": "SELECT 1"}, "'sql' and 'tool' do not go together"),
+            ({"tool": "query_sql_wares", "arguments": {"where": {"nam": 1}}}, "table 'sql_wares' has no column 'nam'."),
+            ({}, "'sql' takes one SQL statement"),
+        ]
+        for given, message in refused:
+            error = await program.peer.error("explain_query", given)
+            assert error["message"][: len(message)] == message
+
+
+@POSTGRESQL
+async def test_a_plan_is_measured_read_only_and_told_of_writes_without_writing(shared_postgresql: Place) -> None:
+    shared_postgresql.execute("CREATE TABLE sql_measured (id integer PRIMARY KEY)")
+    for settings in ({"sql": "read"}, {"sql": "write", "access__mode": "write"}):
+        async with turned_on(shared_postgresql, **settings) as program:
+            measured = await program.peer.call("explain_query", {"sql": "SELECT 1", "analyze": True})
+            assert (measured["analyzed"], "actual time" in measured["plan"]) == (True, True)
+            insert = "INSERT INTO sql_measured VALUES (1)"
+            assert "Insert on sql_measured" in (await program.peer.call("explain_query", {"sql": insert}))["plan"]
+            error = await program.peer.error("explain_query", {"sql": insert, "analyze": True})
+            assert (error["code"], error["sqlstate"]) == ("read_only", "25006")
+            error = await program.peer.error("explain_query", {"sql": "ANALYZE SELECT 1"})
+            assert error["sqlstate"] == "42601"
+    assert shared_postgresql.execute("SELECT count(*) FROM sql_measured") == "0"
+
+
+async def test_sqlite_has_no_measured_plans(shared_sqlite: Place) -> None:
+    async with turned_on(shared_sqlite) as program:
+        error = await program.peer.error("explain_query", {"sql": "SELECT 1", "analyze": True})
+        assert (error["code"], error["message"]) == ("invalid_argument", "SQLite cannot measure a plan")
+
+
+# Writing
+
+
+async def test_statements_write_where_that_is_allowed_all_or_nothing(wares: Place) -> None:
+    async with turned_on(wares, "write", access__mode="write") as program:
+        call = program.peer.call
+        answer = await call("execute_sql", {"sql": "CREATE TABLE sql_pans (id integer PRIMARY KEY CHECK (id < 10))"})
+        version = answer["schema_version"]
+        assert answer == {"affected": None, "outcome": "committed", "schema_version": version}
+        answer = await call("execute_sql", {"sql": "INSERT INTO sql_pans VALUES (1), (2), (3)"})
+        assert (answer["affected"], answer["outcome"]) == (3, "committed")
+        answer = await call("execute_sql", {"sql": "INSERT INTO sql_pans VALUES (4) RETURNING id"})
+        assert (answer["rows"], answer["outcome"]) == ([{"id": 4}], "committed")
+        error = await program.peer.error("execute_sql", {"sql": "INSERT INTO sql_pans VALUES (5), (10)"})
+        assert error["code"] == "check_violation"
+        # The new table is a tool at once.
+        assert await program.peer.rows("query_sql_pans", {"order_by": ["id desc"], "limit": 1}) == [{"id": 4}]
+        answer = await call("execute_sql", {"sql": "DROP TABLE sql_pans"})
+        assert answer["outcome"] == "committed"
+
+
+@PLACES
+async def test_more_rows_written_than_are_shown_are_all_written(wares: Place) -> None:
+    async with turned_on(wares, "write", access__mode="write") as program:
+        await program.peer.call("execute_sql", {"sql": "CREATE TABLE sql_many (id integer)"})
+        sql = f"INSERT INTO sql_many {ENDLESS} SELECT x FROM n WHERE x <= 50 LIMIT 50 RETURNING id"
+        answer = await program.peer.call("execute_sql", {"sql": sql, "limit": 2})
+        assert (answer["rows"], answer["truncated"], answer["outcome"]) == ([{"id": 1}, {"id": 2}], True, "committed")
+        assert await program.peer.rows("execute_sql", {"sql": "SELECT count(*) AS n FROM sql_many"}) == [{"n": 50}]
+        await program.peer.call("execute_sql", {"sql": "DROP TABLE sql_many"})
+
+
+@PLACES
+async def test_only_so_many_run_at_once_and_the_others_are_told(wares: Place) -> None:
+    async with turned_on(wares, pool__acquire_timeout_s=0.2, limits__statement_timeout_s=10) as program:
+        endless = {"sql": f"{ENDLESS} SELECT count(*) FROM n"}
+        running = [asyncio.create_task(program.peer.client.call_tool("execute_sql", endless)) for _ in range(4)]
+        while True:
+            error = (await program.peer.call("execute_sql", {"sql": "SELECT 1 AS one"})).get("error")
+            if error is not None:
+                break
+        assert (error["code"], error["retryable"]) == ("busy", True)
+        # The tables' own tools have connections of their own.
+        assert len(await program.peer.rows("query_sql_wares")) == 3
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
