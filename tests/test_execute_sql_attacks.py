@@ -376,7 +376,7 @@ async def test_what_cannot_be_interrupted_is_given_up_and_counted(
 ) -> None:
     monkeypatch.setattr("schema_mcp.dialects.sqlite.connection.STOP_LIMIT_S", 0.05)
     monkeypatch.setattr("schema_mcp.execute.sql.MAX_AT_ONCE", 1)
-    sql = "SELECT instr(zeroblob(600000), CAST(zeroblob(300000) || x'01' AS blob))"
+    sql = "SELECT instr(zeroblob(260000), CAST(zeroblob(130000) || x'01' AS blob))"
     async with inside(shared_sqlite.url, access__sql="read", limits__statement_timeout_s=0.1) as program:
         error = await program.peer.error("execute_sql", {"sql": sql})
         assert error["code"] == "timeout"

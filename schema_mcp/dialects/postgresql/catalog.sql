@@ -390,10 +390,6 @@ with recursive locked (oid) as (
 )
 select oid from locked
 
--- name: first_snapshot
--- After the first query of a transaction nothing can make it read-write (manual, SET TRANSACTION).
-select 1
-
 -- name: excess
 -- Rights of the role, or of one that it may become by SET ROLE, that a server of callers should not have. A superuser
 -- has all of them.

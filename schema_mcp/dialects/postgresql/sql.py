@@ -1,9 +1,10 @@
 """A caller's own statement on PostgreSQL: prepared by the extended protocol, which takes one statement and no more.
 
-Reading, in this order, so that the database itself holds it: (1) `BEGIN READ ONLY`; (2) a query of our own, after which
-nothing can make the transaction read-write (manual, SET TRANSACTION); (3) Parse and Describe: what gives no rows
-(COMMIT, SET, LISTEN, DO, COPY ...) is refused before it is run; (4) a portal, read a few rows at a time; (5) ROLLBACK,
-so that not even a NOTIFY goes out, and the connection is closed, and with it whatever a function did to the session.
+Reading, in this order, so that the database itself holds it: (1) `BEGIN READ ONLY`; (2) Parse and Describe, which run
+nothing: what gives no rows (COMMIT, SET, LISTEN, DO, COPY ...) is refused; (3) a query of our own for the types, after
+which nothing can make the transaction read-write (manual, SET TRANSACTION); (4) a portal, read a few rows at a time;
+(5) ROLLBACK, so that not even a NOTIFY goes out, and the connection is closed, and with it whatever a function did to
+the session.
 Whether a statement writes is never found out from its words. What functions do outside of any transaction is bounded by
 the role's rights alone.
 
@@ -41,7 +42,6 @@ class PostgresqlSql:
         except ValueError as refused:
             raise InvalidArgument(ErrorCode.INVALID_ARGUMENT, f"'sql': {refused}", "Leave it out.") from None
         await connection.execute("BEGIN" if statement.writes else "BEGIN READ ONLY")
-        await connection.fetch(QUERIES["first_snapshot"].sql)
         taken, given = await _described(connection, statement.text)
         if not statement.writes:
             refuse_commands(given)
