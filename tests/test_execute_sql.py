@@ -11,6 +11,7 @@ from mcp.shared.exceptions import MCPError
 
 from tests.conftest import Place
 from tests.peers import Inside, inside
+from tests.waiting import until
 
 pytest_plugins = "tests.standing"
 
@@ -429,13 +430,11 @@ async def test_more_rows_written_than_are_shown_are_all_written(wares: Place) ->
 
 @PLACES
 async def test_only_so_many_run_at_once_and_the_others_are_told(wares: Place) -> None:
-    async with turned_on(wares, pool__acquire_timeout_s=0.2, limits__statement_timeout_s=10) as program:
+    async with turned_on(wares, pool__acquire_timeout_s=0.2) as program:
         endless = {"sql": f"{ENDLESS} SELECT count(*) FROM n"}
         running = [asyncio.create_task(program.peer.client.call_tool("execute_sql", endless)) for _ in range(4)]
-        while True:
-            error = (await program.peer.call("execute_sql", {"sql": "SELECT 1 AS one"})).get("error")
-            if error is not None:
-                break
+        await until(lambda: program.app.sql.running == 4)
+        error = await program.peer.error("execute_sql", {"sql": "SELECT 1 AS one"})
         assert (error["code"], error["retryable"]) == ("busy", True)
         # The tables' own tools have connections of their own.
         assert len(await program.peer.rows("query_sql_wares")) == 3

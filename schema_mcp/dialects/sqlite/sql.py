@@ -129,6 +129,12 @@ class SqliteSql:
             )
         if isinstance(error, sqlite3.ProgrammingError) and "bindings supplied" in text:
             return InvalidArgument(ErrorCode.INVALID_ARGUMENT, text, "Give 'parameters' a value for each placeholder.")
+        if isinstance(error, UnicodeDecodeError):
+            return StatementRefused(
+                ErrorCode.DATABASE_ERROR,
+                "a name in the database is not UTF-8",
+                "Name the columns one by one, each AS a name.",
+            )
         code: int = getattr(error, "sqlite_errorcode", None) or 0
         if isinstance(error, MemoryError) or code == sqlite3.SQLITE_TOOBIG:
             return LimitReached(

@@ -59,7 +59,7 @@ class ExplainQueryTool:
                     "Give 'sql' for a statement of your own, or 'tool' and 'arguments' for the call of a tool.",
                 )
             plan = view.reading_plan(tool, read_object(arguments, "arguments") or {}, caller)
-            (statement,) = plan.statements
+            statement = plan.statements[0]  # the rows'; what else a call asks (a count) comes after
             source, sql, parameters = plan.source, statement.sql, statement.values
             told["sql"] = sql
         return SqlPlan(
