@@ -14,7 +14,8 @@ from benchmarks.databases import LABELS, PRODUCTS, Changer, Databases, opened, t
 from benchmarks.figures import Budget, Figure
 from benchmarks.timing import blocking, interleaved
 from schema_mcp.app import SOURCE, running
-from schema_mcp.catalog.build import BuildSettings, Catalog, Surface, build
+from schema_mcp.catalog.build import BuildSettings, Catalog, build
+from schema_mcp.catalog.surface import Surface
 from schema_mcp.commands.collector import settle, settle_catalog
 from schema_mcp.config.load import load
 from schema_mcp.dialects.base import Connection, Dialect, Reading

@@ -11,9 +11,10 @@ from types import MappingProxyType
 
 import sqlalchemy as sa
 
-from schema_mcp.catalog.build import BuildSettings, Catalog, Surface, build
+from schema_mcp.catalog.build import BuildSettings, Catalog, build
 from schema_mcp.catalog.past import past
 from schema_mcp.catalog.registry import Registry
+from schema_mcp.catalog.surface import Surface
 from schema_mcp.config.database import SAMPLE, parse_database
 from schema_mcp.config.model import Settings
 from schema_mcp.dialects.base import Dialect, Reading, SessionLimits
@@ -25,6 +26,7 @@ from schema_mcp.observe.events import Observe
 from schema_mcp.samples.shop import create as create_sample
 from schema_mcp.schema.select import Selection
 from schema_mcp.security.policy import AccessMode, Policy, SqlMode
+from schema_mcp.server.activated import ListChanged
 from schema_mcp.server.tool_service import CatalogToolService
 from schema_mcp.state.keeper import Keeper
 from schema_mcp.state.place import AUTO, NoPlace, Place, identify, locate
@@ -51,7 +53,7 @@ class App:
     keeper: Keeper
     service: CatalogToolService
     #: Set after each change of the served list; whoever tells the clients clears it.
-    list_changed: asyncio.Event
+    list_changed: ListChanged
     #: Hears of changes at once, where the database can tell of them.
     listener: Listener | None
     role: RoleCheck
@@ -147,7 +149,7 @@ async def _running(settings: Settings, observe: Observe, url: sa.URL) -> AsyncIt
         watcher=watcher,
         keeper=keeper,
         service=service,
-        list_changed=asyncio.Event(),
+        list_changed=service.list_changed,
         listener=listener,
         role=role,
         sql=sql,
@@ -261,6 +263,8 @@ def _tell(app: App, before: Catalog, after: Catalog) -> None:
     waited_for = not app.service.listed and (not app.watcher.first_look.is_set() or bool(after.unconfirmed))
     if before.listed_json != after.listed_json and not waited_for:
         app.list_changed.set()
+    else:
+        app.service.replaced(before, after)
 
 
 def _session_limits(settings: Settings, policy: Policy) -> SessionLimits:
@@ -275,7 +279,12 @@ def _session_limits(settings: Settings, policy: Policy) -> SessionLimits:
 def _build_settings(settings: Settings, policy: Policy, dialect: Dialect, secret: CursorSecret) -> BuildSettings:
     return BuildSettings(
         policy=policy,
-        surface=Surface(kind=settings.tools.surface, max_listed=settings.tools.max_listed, pin=settings.tools.pin),
+        surface=Surface(
+            kind=settings.tools.surface,
+            max_listed=settings.tools.max_listed,
+            pin=settings.tools.pin,
+            groups=frozenset(settings.tools.groups),
+        ),
         limits=ToolLimits(
             default_limit=settings.results.default_limit,
             max_rows=settings.results.max_rows,

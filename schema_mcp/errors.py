@@ -26,6 +26,7 @@ class ErrorCode(StrEnum):
     INVALID_ARGUMENT = "invalid_argument"
     UNKNOWN_ARGUMENT = "unknown_argument"
     MISSING_ARGUMENT = "missing_argument"
+    UNKNOWN_TOOL = "unknown_tool"
     UNKNOWN_TABLE = "unknown_table"
     UNKNOWN_COLUMN = "unknown_column"
     INVALID_VALUE = "invalid_value"
@@ -48,6 +49,7 @@ class ErrorCode(StrEnum):
     BUSY = "busy"
     LOCK_TIMEOUT = "lock_timeout"
     TIMEOUT = "timeout"
+    ROLLED_BACK = "rolled_back"
     CANCELLED = "cancelled"
     OUTCOME_UNKNOWN = "outcome_unknown"
     INTERNAL_ERROR = "internal_error"
@@ -97,6 +99,8 @@ class CallError(SchemaMcpError):
         self.retryable = retryable
         self.sqlstate = sqlstate
         self.details = dict(details) if details else None
+        #: Members that stand beside `error` in the answer.
+        self.beside: Mapping[str, object] = {}
 
     def as_dict(self) -> dict[str, object]:
         """The `error` object of DESIGN section 4; optional members are left out when they say nothing."""
@@ -115,6 +119,17 @@ class CallError(SchemaMcpError):
 
 class InvalidArgument(CallError):
     """The arguments do not fit the tool. Nothing was sent to the database."""
+
+
+class UnknownTool(InvalidArgument):
+    """No tool of a table has that name, nor had one in this process."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            ErrorCode.UNKNOWN_TOOL,
+            f"there is no tool '{name[:64]}' of a table",
+            "list_tables tells the tables and their tools; query_rows and insert_rows reach any table by name.",
+        )
 
 
 class StaleSchema(CallError):

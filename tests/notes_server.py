@@ -73,6 +73,9 @@ class Notes:
     async def tools(self, caller: Caller) -> Sequence[ToolSpec]:
         return tuple(self.specs)
 
+    def forget(self, session: str) -> None:
+        self.events.append("a session ended")
+
     async def call(self, name: str, arguments: Mapping[str, Any], caller: Caller) -> ToolAnswer:
         match name:
             case "echo":

@@ -26,6 +26,7 @@ FIXED = [
     "list_tables",
     "query_rows",
     "refresh_schema",
+    "run_batch",
     "schema_changes",
     "server_status",
 ]

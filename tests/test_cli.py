@@ -52,12 +52,13 @@ def test_tools_shows_every_tool_and_ends_with_what_they_cost(pets: str) -> None:
     shown = run("tools", pets)
     assert (shown.returncode, shown.stderr) == (0, "")
     lines = shown.stdout.splitlines()
-    assert [line.split()[0] for line in lines[:-1]] == [
+    assert [line.split()[0] for line in lines[: lines.index("")]] == [
         "describe_table",
         "insert_rows",
         "list_tables",
         "query_rows",
         "refresh_schema",
+        "run_batch",
         "schema_changes",
         "server_status",
         "insert_pets",
@@ -65,7 +66,7 @@ def test_tools_shows_every_tool_and_ends_with_what_they_cost(pets: str) -> None:
         "query_pets",
         "query_visits",
     ]
-    assert re.fullmatch(r"11 tools, [\d,]+ bytes, about [\d,]+ tokens", lines[-1])
+    assert re.fullmatch(r"12 tools, [\d,]+ bytes, about [\d,]+ tokens", lines[-1])
 
 
 def test_tools_as_json_is_what_mcp_sends(pets: str) -> None:
@@ -78,11 +79,12 @@ def test_tools_as_json_is_what_mcp_sends(pets: str) -> None:
         "query_rows",
         "query_visits",
         "refresh_schema",
+        "run_batch",
         "schema_changes",
         "server_status",
     ]
     assert tools["query_pets"]["annotations"]["readOnlyHint"] is True
-    assert re.fullmatch(r"8 tools, [\d,]+ bytes, about [\d,]+ tokens\n", shown.stderr)
+    assert re.fullmatch(r"9 tools, [\d,]+ bytes, about [\d,]+ tokens\n", shown.stderr)
 
 
 def test_call_prints_the_answer_as_json(pets: str) -> None:

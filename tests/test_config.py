@@ -123,7 +123,10 @@ def test_every_number_has_a_range_and_every_choice_holds_its_default() -> None:
     numbers = {key for key, type_ in known_keys().items() if type_ in (int, float)}
     assert numbers == set(RANGES)
     assert all(low <= defaults[key] <= high for key, (low, high) in RANGES.items())
-    assert all(defaults[key] in words for key, words in CHOICES.items())
+    assert all(
+        set(default if isinstance(default := defaults[key], tuple) else [default]) <= set(words)
+        for key, words in CHOICES.items()
+    )
 
 
 @pytest.mark.parametrize(

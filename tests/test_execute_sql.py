@@ -363,8 +363,8 @@ async def test_the_plan_of_a_statement_and_of_a_tools_call_is_told(wares: Place)
             assert key in told["plan"]
             assert "sql_wares" in told["sql"]
         refused: list[tuple[dict[str, Any], str]] = [
-            ({"tool": "insert_sql_wares"}, "'insert_sql_wares' is no tool that reads a table."),
-            ({"tool": "query_none"}, "'query_none' is no tool that reads a table."),
+            ({"tool": "insert_sql_wares"}, "'insert_sql_wares' is no tool that reads a table"),
+            ({"tool": "query_none"}, "'query_none' is no tool that reads a table"),
             ({"tool": "query_sql_wares", "sql": "SELECT 1"}, "'sql' and 'tool' do not go together"),
             ({"tool": "query_sql_wares", "arguments": {"where": {"nam": 1}}}, "table 'sql_wares' has no column 'nam'."),
             ({}, "'sql' takes one SQL statement"),

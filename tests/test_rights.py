@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from schema_mcp.catalog.build import BuildSettings, Surface, build
+from schema_mcp.catalog.build import BuildSettings, build
+from schema_mcp.catalog.surface import Surface
 from schema_mcp.dialects.postgresql import reader
 from schema_mcp.dialects.postgresql.dialect import PostgresqlDialect
 from schema_mcp.schema.select import Selection

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from schema_mcp.caller import Caller
 from schema_mcp.catalog.estimates import RowEstimates
+from schema_mcp.catalog.surface import Specs, Surface, chosen, costs, order
 from schema_mcp.dialects.base import Dialect
-from schema_mcp.errors import ErrorCode, InvalidArgument, StaleSchema
+from schema_mcp.errors import CallError, ErrorCode, InvalidArgument, StaleSchema, UnknownTool
 from schema_mcp.schema.model import Schema, Table, TableName
 from schema_mcp.security.policy import Policy
-from schema_mcp.tools.base import Action, Annotations, JsonSchema, StatementPlan, ToolSpec
+from schema_mcp.tools.base import SurfaceCost, ToolSpec
 from schema_mcp.tools.cursor import CursorSecret
-from schema_mcp.tools.json_schema import quoted
+from schema_mcp.tools.kinds.activate_tables import ActivateTablesTool
 from schema_mcp.tools.kinds.describe_table import DescribeTableTool
 from schema_mcp.tools.kinds.execute_sql import ExecuteSqlTool
 from schema_mcp.tools.kinds.explain_query import ExplainQueryTool
@@ -25,6 +25,7 @@ from schema_mcp.tools.kinds.insert import InsertTool
 from schema_mcp.tools.kinds.list_tables import ListTablesTool
 from schema_mcp.tools.kinds.query import QueryTool
 from schema_mcp.tools.kinds.refresh_schema import RefreshSchemaTool
+from schema_mcp.tools.kinds.run_batch import RunBatchTool
 from schema_mcp.tools.kinds.schema_changes import SchemaChangesTool
 from schema_mcp.tools.kinds.server_status import ServerStatusTool
 from schema_mcp.tools.naming import display_name, near, slugs
@@ -32,30 +33,19 @@ from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.view import ServerTool, TableTool
 
 TABLE_TOOLS: tuple[TableTool, ...] = (QueryTool(), InsertTool())
+#: Listed in sessions alone, and only where the surface has it.
+ACTIVATE: ServerTool = ActivateTablesTool()
 SERVER_TOOLS: tuple[ServerTool, ...] = (
+    ACTIVATE,
     ListTablesTool(),
     DescribeTableTool(),
     RefreshSchemaTool(),
+    RunBatchTool(),
     SchemaChangesTool(),
     ServerStatusTool(),
     ExecuteSqlTool(),
     ExplainQueryTool(),
 )
-
-#: Longest comment in a tool's description, in characters.
-MAX_COMMENT = 300
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surface:
-    """What is listed. `auto`: a tool a table while the whole list stays within `max_listed`, else the fixed tools.
-
-    `pin`: tables that are listed whatever the surface, as arguments name them.
-    """
-
-    kind: str = "auto"
-    max_listed: int = 100
-    pin: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +80,8 @@ class Catalog:
     limits: ToolLimits
     cursor_secret: CursorSecret
     policy: Policy
+    specs: Specs
+    surface: Surface
     #: Sources whose schema was loaded from the store and not yet read from the database.
     unconfirmed: frozenset[str] = frozenset()
     row_estimates: RowEstimates
@@ -130,24 +122,52 @@ class Catalog:
         """See `CatalogView.sql_writes`."""
         return self.policy.sql_writes
 
-    def reading_plan(self, name: str, arguments: Mapping[str, Any], caller: Caller) -> StatementPlan:
-        """See `CatalogView.reading_plan`."""
-        rest = dict(arguments)
+    def session_specs(self, active: Sequence[TableName]) -> list[tuple[ToolSpec, bytes]]:
+        """What a session is offered besides what all are, having activated these tables."""
+        if ACTIVATE.name not in self.server_tools:
+            return []
+        listed = {spec.name for spec in self.listed}
+        made = [self.specs.server(ACTIVATE)]
+        for name in active:
+            target = self.targets.get(name)
+            names = [] if target is None else [f"{tool.name}_{target.slug}" for tool in TABLE_TOOLS]
+            made += [
+                self.specs.of_table(tool_name, *self.table_tools[tool_name])
+                for tool_name in names
+                if tool_name in self.table_tools and tool_name not in listed
+            ]
+        return [(spec, spec.as_json()) for spec in made]
+
+    def costs(self) -> tuple[SurfaceCost, ...]:
+        """What each surface would cost a model."""
+        fixed = [json for spec, json in zip(self.listed, self.listed_json, strict=True) if spec.table is None]
+        return tuple(costs(self.specs, fixed, self.specs.server(ACTIVATE).as_json(), self.table_tools))
+
+    def find(self, name: str, arguments: Mapping[str, Any]) -> tuple[TableTool, Target, Mapping[str, Any]]:
+        """See `CatalogView.find`."""
         if name in self.table_tools:
             tool, target = self.table_tools[name]
-        elif name in self.generic_tools and self.generic_tools[name].action is Action.READ:
-            tool, target = self.generic_tools[name], self.resolve(rest.pop("table", None))
-        else:
-            tool = None
-        if tool is None or tool.action is not Action.READ or not tool.serves(target):
-            known = [one for one, (kind, _) in self.table_tools.items() if kind.action is Action.READ]
-            raise InvalidArgument(
-                ErrorCode.INVALID_ARGUMENT,
-                f"'{name[:100]}' is no tool that reads a table.{near(name, known)}",
-                "Name query_<table>, or query_rows with 'table' among its arguments.",
+            rest = arguments
+        elif name in self.generic_tools:
+            tool = self.generic_tools[name]
+            rest = dict(arguments)
+            target = self.resolve(rest.pop("table", None))
+            if not tool.serves(target):
+                raise CallError(
+                    ErrorCode.PERMISSION_DENIED,
+                    f"table '{target.display}' ({target.table.kind}) does not take '{tool.name}' from this role",
+                    f"It takes: {', '.join(self.allowed(target)) or 'nothing'}.",
+                )
+        elif name in self.former.tools:
+            raise StaleSchema(
+                f"tool '{name}' is no longer there: its table was dropped, renamed or is no longer permitted",
+                "list_tables tells the tables there are now; list the tools again.",
+                details={"tool": name, "columns": []},
             )
+        else:
+            raise UnknownTool(name)
         self.policy.check(tool.action, target.table)
-        return tool.plan(self, target, rest, caller)
+        return tool, target, rest
 
     def _displays(self) -> list[str]:
         return [target.display for target in self.targets.values()]
@@ -187,7 +207,11 @@ def build(
         if _offered(tool, target, settings.policy)
     }
     generic_tools = {f"{tool.name}_rows": tool for tool in TABLE_TOOLS if settings.policy.permits(tool.action, None)}
-    server_tools = {tool.name: tool for tool in SERVER_TOOLS if settings.policy.permits(tool.action, None)}
+    server_tools = {
+        tool.name: tool
+        for tool in SERVER_TOOLS
+        if settings.policy.permits(tool.action, None) and (tool is not ACTIVATE or settings.surface.activates)
+    }
     by_name: dict[str, TableName] = {}
     for name, target in targets.items():
         by_name.setdefault(target.slug, name)
@@ -195,7 +219,8 @@ def build(
         by_name[display_name(name, "\0")] = name
     for name, target in targets.items():
         by_name[target.display] = name
-    listed = _listed(settings, by_name, table_tools, generic_tools, server_tools, previous)
+    specs = Specs(policy=settings.policy, limits=settings.limits)
+    listed = _listed(settings, specs, by_name, table_tools, generic_tools, server_tools, previous)
     return Catalog(
         generation=previous.generation + 1 if previous else 0,
         schemas=MappingProxyType(dict(schemas)),
@@ -209,6 +234,8 @@ def build(
         limits=settings.limits,
         cursor_secret=settings.cursor_secret,
         policy=settings.policy,
+        specs=specs,
+        surface=settings.surface,
         unconfirmed=unconfirmed,
         row_estimates=settings.row_estimates,
         _by_name=MappingProxyType(by_name),
@@ -275,83 +302,26 @@ def _offered(tool: TableTool, target: Target, policy: Policy) -> bool:
 
 def _listed(
     settings: BuildSettings,
+    specs: Specs,
     by_name: Mapping[str, TableName],
     table_tools: Mapping[str, tuple[TableTool, Target]],
     generic_tools: Mapping[str, TableTool],
     server_tools: Mapping[str, ServerTool],
     previous: Catalog | None,
 ) -> list[tuple[ToolSpec, bytes]]:
-    fixed = [_server_spec(tool, settings) for tool in server_tools.values()]
-    fixed += [_generic_spec(name, tool, settings) for name, tool in generic_tools.items()]
-    surface = settings.surface
-    chosen = table_tools
-    if surface.kind == "generic" or (surface.kind == "auto" and len(fixed) + len(table_tools) > surface.max_listed):
-        pinned = {by_name[name] for name in surface.pin if name in by_name}
-        chosen = {name: pair for name, pair in table_tools.items() if pair[1].table.name in pinned}
+    fixed = [specs.server(tool) for tool in server_tools.values() if tool is not ACTIVATE]
+    fixed += [specs.generic(name, tool) for name, tool in generic_tools.items()]
     known = (
         {spec.name: (spec, json) for spec, json in zip(previous.listed, previous.listed_json, strict=True)}
-        if previous
+        if previous and previous.specs == specs
         else {}
     )
     listed = [(spec, spec.as_json()) for spec in fixed]
-    for name, (tool, target) in chosen.items():
+    for name, (tool, target) in chosen(settings.surface, len(fixed), table_tools, by_name).items():
         old = previous.table_tools.get(name) if previous else None
         if name in known and old is not None and old[1] is target:
             listed.append(known[name])
         else:
-            spec = _table_spec(name, tool, target, settings)
+            spec = specs.of_table(name, tool, target)
             listed.append((spec, spec.as_json()))
-    return sorted(listed, key=lambda pair: (pair[0].table is not None, pair[0].name))
-
-
-def _table_spec(name: str, tool: TableTool, target: Target, settings: BuildSettings) -> ToolSpec:
-    description = tool.describe(target)
-    if target.table.comment:
-        description += f" Comment: {quoted(target.table.comment, MAX_COMMENT)}."
-    if target.table.row_security:
-        description += " Row-level security applies."
-    return ToolSpec(
-        name=name,
-        kind=tool.name,
-        action=tool.action,
-        table=target.table.name,
-        title=tool.title(target.display),
-        description=description,
-        input_schema=tool.input_schema(target),
-        annotations=_annotations(settings.policy, tool.action),
-    )
-
-
-def _generic_spec(name: str, tool: TableTool, settings: BuildSettings) -> ToolSpec:
-    schema = dict(tool.generic_schema(settings.limits))
-    table: JsonSchema = {"type": "string", "description": "As list_tables shows it."}
-    schema["properties"] = {"table": table, **schema["properties"]}
-    schema["required"] = ["table", *schema.get("required", [])]
-    return ToolSpec(
-        name=name,
-        kind=tool.name,
-        action=tool.action,
-        table=None,
-        title=tool.title("any table"),
-        description=tool.describe_generic(),
-        input_schema=schema,
-        annotations=_annotations(settings.policy, tool.action),
-    )
-
-
-def _server_spec(tool: ServerTool, settings: BuildSettings) -> ToolSpec:
-    return ToolSpec(
-        name=tool.name,
-        kind=tool.name,
-        action=tool.action,
-        table=None,
-        title=tool.title,
-        description=tool.description,
-        input_schema=tool.input_schema(settings.limits),
-        annotations=_annotations(settings.policy, tool.action),
-    )
-
-
-def _annotations(policy: Policy, action: str) -> Annotations:
-    read_only, destructive, idempotent = policy.hints(action)
-    return Annotations(read_only=read_only, destructive=destructive, idempotent=idempotent)
+    return order(listed)

@@ -29,6 +29,7 @@ async def tools(settings: Settings, *, as_json: bool) -> tuple[str, str]:
     async with _looked_at(settings) as app:
         specs = await app.service.tools(TERMINAL)
         catalog = app.registry.current
+        costs = catalog.costs()
     size = sum(len(spec.as_json()) for spec in specs) + max(0, len(specs) - 1)
     total = f"{len(specs)} tools, {size:,} bytes, about {size // 4:,} tokens"
     if as_json:
@@ -41,7 +42,12 @@ async def tools(settings: Settings, *, as_json: bool) -> tuple[str, str]:
             f"{unlisted} tools of {len(catalog.targets)} tables are not listed (tools.surface, tools.max_listed); "
             "they answer when called, and query_rows reaches every table"
         )
-    return "\n".join([*lines, total]), ""
+    lines += ["", f"What a model pays for the list, by tools.surface (now {catalog.surface.kind}):"]
+    for cost in costs:
+        about = "" if cost.exact else "about "
+        price = f"{cost.tools:,} tools, {about}{cost.bytes:,} bytes, about {cost.bytes // 4:,} tokens"
+        lines.append(f"  {cost.surface:<12} {price}")
+    return "\n".join([*lines, "", total]), ""
 
 
 async def schema(settings: Settings, format_: str) -> tuple[str, str]:

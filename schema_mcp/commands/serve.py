@@ -3,10 +3,10 @@
 import asyncio
 import signal
 
-from schema_mcp.app import running
+from schema_mcp.app import App, running
 from schema_mcp.commands.collector import settle, settle_catalog
 from schema_mcp.config.model import Settings
-from schema_mcp.observe.events import ServerStarted, ServerStopped
+from schema_mcp.observe.events import ListCosts, ServerStarted, ServerStopped
 from schema_mcp.observe.log import configure, log
 from schema_mcp.server.handlers import ToolServer
 from schema_mcp.server.transports.stdio import serve_stdio
@@ -32,6 +32,7 @@ async def serve(settings: Settings) -> int:
             page_size=settings.tools.page_size,
         )
         telling = asyncio.create_task(server.changes.follow(app.list_changed), name="tell of changes")
+        counting = asyncio.create_task(_tell_costs(app), name="tell of costs")
         try:
             if settings.server.transport == "http":
                 await _serve_http(settings, server, stop)
@@ -40,9 +41,25 @@ async def serve(settings: Settings) -> int:
                 await serve_stdio(server, stop)
         finally:
             telling.cancel()
-            await asyncio.wait({telling})
+            counting.cancel()
+            await asyncio.wait({telling, counting})
     log(ServerStopped(reason="signal" if stop.is_set() else "end of input"))
     return 0
+
+
+async def _tell_costs(app: App) -> None:
+    """Once there are tables: what a model pays for the list, and what it would for another."""
+    await app.service.ready.wait()
+    catalog = app.registry.current
+    costs = await asyncio.to_thread(catalog.costs)
+    log(
+        ListCosts(
+            surface=catalog.surface.kind,
+            listed_tools=len(catalog.listed),
+            listed_bytes=sum(map(len, catalog.listed_json)),
+            others=tuple((cost.surface, cost.tools, cost.bytes) for cost in costs),
+        )
+    )
 
 
 async def _serve_http(settings: Settings, server: ToolServer, stop: asyncio.Event) -> None:

@@ -118,6 +118,9 @@ def _checked(key: str, type_: Any, value: Any) -> Any:
             raise ValueError(f"takes a number from {low:g} to {high:g}{shown}")
         return type_(value)
     if get_args(type_) and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        for item in value:
+            if key in CHOICES and item not in CHOICES[key]:
+                raise ValueError(f"takes words out of {', '.join(CHOICES[key])}, got {item!r}")
         return tuple(value)
     takes = {bool: "true or false", str: "a string", int: "a whole number", float: "a number"}.get(
         type_, "strings in [ ]"

@@ -55,12 +55,15 @@ class WatchSettings:
 class ToolsSettings:
     """`[tools]`: what is listed."""
 
-    #: "auto": a tool a table while the list stays within max_listed; "tables": always; "generic": never.
+    #: "auto": a tool a table while the list stays within max_listed; "tables": always; "generic": never;
+    #: "progressive": in each session those of the tables that activate_tables was called for.
     surface: str = "auto"
     #: Most tools that "auto" lists before it falls back to the tools that take a table's name.
     max_listed: int = 100
     #: Tables whose tools are listed whatever the surface.
     pin: tuple[str, ...] = ()
+    #: Tools that are not there unless they are named here: "activate_tables".
+    groups: tuple[str, ...] = ()
     #: Tools in one page of tools/list. Many clients read only the first page.
     page_size: int = 1000
 
@@ -159,13 +162,14 @@ class Settings:
     log: LogSettings = field(default_factory=LogSettings)
 
 
-#: Keys that take one of a few words.
+#: Keys that take one of a few words, or a list of them.
 CHOICES: dict[str, tuple[str, ...]] = {
     "access.mode": ("read", "insert", "write"),
     "access.sql": ("off", "read", "write"),
     "watch.reader": ("auto", "information_schema"),
     "watch.listen": ("auto", "off"),
-    "tools.surface": ("auto", "tables", "generic"),
+    "tools.surface": ("auto", "tables", "generic", "progressive"),
+    "tools.groups": ("activate_tables",),
     "server.transport": ("stdio", "http"),
     "log.level": ("debug", "info", "warning", "error"),
 }

@@ -5,7 +5,7 @@ statement is stopped in the database and rolled back before the cancellation goe
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
@@ -34,6 +34,35 @@ class ExecutionLimits:
     max_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A plan, and the table that it is for. `instead`: steps in its place where the database refuses it, to find out
+    which part of it that is about. `tag`: what whoever made it knows it by.
+    """
+
+    plan: StatementPlan
+    table: Table
+    tag: int = 0
+    instead: "Callable[[], Sequence[Step]] | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a step gave."""
+
+    step: Step
+    result: Result
+
+
+class StepFailed(CallError):
+    """One of several steps could not be done, and so none is."""
+
+    def __init__(self, step: Step, error: CallError) -> None:
+        super().__init__(error.code, error.message, error.hint, retryable=error.retryable)
+        self.step = step
+        self.error = error
+
+
 class Executor:
     """Runs plans against one database. `on_stale` is told when the database no longer knows what a plan names."""
 
@@ -47,83 +76,100 @@ class Executor:
 
         Raises: CallError; asyncio.CancelledError once nothing of the call runs in the database any more.
         """
+        ((done,),) = await self.run_all([Step(plan, table)], generation)
+        return done.result
+
+    async def run_all(self, steps: Sequence[Step], generation: int) -> list[list[Done]]:
+        """What each step gave, all of them in one transaction if they are more than one.
+
+        Raises: StepFailed, with the one that failed, if they are more than one; else as `run`.
+        """
         progress = _Progress()
         try:
             async with asyncio.timeout(self.limits.call_timeout_s) as limit:
-                return await self._attempts(plan, table, generation, progress)
+                return await self._attempts(steps, generation, progress)
         except TimeoutError:
             if not limit.expired():
                 raise
             if progress.committing:
-                raise _unknown(table) from None
+                raise _unknown(steps[0].table) from None
             raise _too_long("call", self.limits.call_timeout_s, retryable=True) from None
 
-    async def _attempts(self, plan: StatementPlan, table: Table, generation: int, progress: "_Progress") -> Result:
+    async def _attempts(self, steps: Sequence[Step], generation: int, progress: "_Progress") -> list[list[Done]]:
         for last in (False, True):
             try:
-                return await self._attempt(plan, table, generation, progress)
-            except OutcomeUnknown:
-                self.database.renew()
-                raise
-            except StaleSchema as stale:
-                if last or isinstance(stale, _Replaced) or stale.sqlstate not in _CACHED_PLAN:
-                    self.on_stale()
-                    raise
+                return await self._attempt(steps, generation, progress)
             except CallError as failure:
-                if failure.code is not ErrorCode.DATABASE_UNAVAILABLE:
-                    raise
-                self.database.renew()
-                if last or not progress.connected:
+                cause = failure.error if isinstance(failure, StepFailed) else failure
+                if isinstance(cause, StaleSchema):
+                    if last or isinstance(cause, _Replaced) or cause.sqlstate not in _CACHED_PLAN:
+                        self.on_stale()
+                        raise
+                    continue
+                if isinstance(cause, OutcomeUnknown) or cause.code is ErrorCode.DATABASE_UNAVAILABLE:
+                    self.database.renew()
+                if cause.code is not ErrorCode.DATABASE_UNAVAILABLE or last or not progress.connected:
                     raise
         raise AssertionError("unreachable")
 
-    async def _attempt(self, plan: StatementPlan, table: Table, generation: int, progress: "_Progress") -> Result:
+    async def _attempt(self, steps: Sequence[Step], generation: int, progress: "_Progress") -> list[list[Done]]:
         """One try. Every failure before COMMIT is sent leaves nothing written."""
         progress.connected = False
-        collected = _Rows(plan.limit, self.limits.max_bytes)
+        progress.table = steps[0].table
+        done: list[list[Done]] = []
         ended: BaseException | None = None
         try:
             async with self.database.connection() as connection:
                 progress.connected = True
-                ended = await self._transact(connection, plan, table, collected, progress)
+                ended = await self._transact(connection, steps, generation, done, progress)
         except (CallError, asyncio.CancelledError):
             raise
         except BaseException as error:
             if progress.committing:
-                raise _unknown(table) from error
-            translated = self.database.dialect.translate(error, table)
+                raise _unknown(progress.table) from error
+            translated = self.database.dialect.translate(error, progress.table)
             if translated is None:
                 raise
             raise translated from error
         if ended is not None:
             raise ended
-        return collected.result(generation, rolled_back=plan.dry_run)
+        return done
 
     async def _transact(
-        self, connection: Connection, plan: StatementPlan, table: Table, collected: "_Rows", progress: "_Progress"
+        self,
+        connection: Connection,
+        steps: Sequence[Step],
+        generation: int,
+        done: list[list[Done]],
+        progress: "_Progress",
     ) -> BaseException | None:
-        """Runs the plan. What ends it early is returned if it leaves the connection usable, else raised."""
+        """Runs the steps. What ends them early is returned if it leaves the connection usable, else raised."""
         dialect = self.database.dialect
+        writes = any(step.plan.writes for step in steps)
+        alone = len(steps) == 1 and steps[0].instead is None
         begun = False
         try:
-            if plan.writes or plan.continues:
-                await connection.execute(dialect.begin_write if plan.writes else dialect.begin_read)
+            if writes or not alone or steps[0].plan.continues:
+                await connection.execute(dialect.begin_write if writes else dialect.begin_read)
                 begun = True
-            for statement in plan.statements:
-                await self._run(connection, statement, collected)
-            if plan.identity and (begun or collected.full):
-                await self._check_identity(connection, plan, table)
-            if plan.max_affected is not None and collected.seen > plan.max_affected:
-                raise _too_many(plan, table, collected.seen)
-            if plan.dry_run:
+            left_bytes = self.limits.max_bytes
+            for step in steps:
+                progress.table = step.table
+                try:
+                    done.append(await self._step(connection, step, generation, left_bytes, begun=begun, alone=alone))
+                    left_bytes -= sum(len(row) for each in done[-1] for row in each.result.rows)
+                except CallError as error:
+                    raise error if alone or isinstance(error, StepFailed) else StepFailed(step, error) from error
+            if alone and steps[0].plan.dry_run:
                 await connection.execute("ROLLBACK")
                 begun = False
             if begun:
-                progress.committing = plan.writes
+                progress.committing = writes
                 await connection.execute("COMMIT")
                 progress.committing = False
         except BaseException as error:
-            refused = dialect.translate(error, table)
+            # An error of ours may have one of the driver's for its cause.
+            refused = None if isinstance(error, CallError) else dialect.translate(error, progress.table)
             if refused is not None and refused.code is not ErrorCode.DATABASE_UNAVAILABLE:
                 progress.committing = False  # the database has answered, and it was not yes
             if progress.committing:
@@ -136,6 +182,50 @@ class Executor:
             refused.__cause__ = error
             return refused
         return None
+
+    async def _step(
+        self, connection: Connection, step: Step, generation: int, left_bytes: int, *, begun: bool, alone: bool
+    ) -> list[Done]:
+        """What the step gave. Raises: CallError where the database has refused; else what the driver raises."""
+        if alone:
+            return [Done(step, await self._perform(connection, step, generation, left_bytes, begun=begun))]
+        kept = step.plan.dry_run or step.instead is not None
+        if kept:
+            await connection.execute("SAVEPOINT step")
+        try:
+            done = [Done(step, await self._perform(connection, step, generation, left_bytes, begun=begun))]
+        except Exception as error:
+            refused = error if isinstance(error, CallError) else self.database.dialect.translate(error, step.table)
+            if refused is None or refused.code is ErrorCode.DATABASE_UNAVAILABLE:
+                raise
+            if step.instead is None or isinstance(refused, LimitReached):
+                raise refused from error
+            await connection.execute("ROLLBACK TO SAVEPOINT step")
+            done = []
+            for part in step.instead():
+                try:
+                    done += await self._step(connection, part, generation, left_bytes, begun=True, alone=False)
+                except CallError as failed:
+                    raise StepFailed(part, failed) from failed
+        if step.plan.dry_run:
+            await connection.execute("ROLLBACK TO SAVEPOINT step")
+        if kept:
+            await connection.execute("RELEASE SAVEPOINT step")
+        return done
+
+    async def _perform(
+        self, connection: Connection, step: Step, generation: int, left_bytes: int, *, begun: bool
+    ) -> Result:
+        """Runs the plan's statements and checks what may only be known then."""
+        plan = step.plan
+        collected = _Rows(plan.limit, self.limits.max_bytes, left_bytes)
+        for statement in plan.statements:
+            await self._run(connection, statement, collected)
+        if plan.identity and (begun or collected.full):
+            await self._check_identity(connection, plan, step.table)
+        if plan.max_affected is not None and collected.seen > plan.max_affected:
+            raise _too_many(plan, step.table, collected.seen)
+        return collected.result(generation, rolled_back=plan.dry_run)
 
     async def _run(self, connection: Connection, statement: Statement, collected: "_Rows") -> None:
         max_rows = 0 if collected.limit is None else collected.limit + 1
@@ -197,17 +287,24 @@ class _Replaced(StaleSchema):
 
 @dataclass(slots=True)
 class _Progress:
-    """How far an attempt got. `connected`: it had a connection. `committing`: COMMIT may have reached the database."""
+    """How far an attempt got. `table`: that of the step it is at. `connected`: it had a connection. `committing`:
+    COMMIT may have reached the database.
+    """
 
+    table: Table | None = None
     connected: bool = False
     committing: bool = False
 
 
 class _Rows:
-    """Rows up to the limit and the byte cap, counting all that were written."""
+    """Rows up to the limit and the byte cap, counting all that were written.
 
-    def __init__(self, limit: int | None, max_bytes: int) -> None:
+    `left_bytes`: what the steps before have left of the cap; one row is taken whatever they have.
+    """
+
+    def __init__(self, limit: int | None, max_bytes: int, left_bytes: int) -> None:
         self.limit = limit
+        self.left_bytes = left_bytes
         self.max_bytes = max_bytes
         self.rows: list[bytes] = []
         self.keys: tuple[DriverValue, ...] = ()
@@ -223,7 +320,7 @@ class _Rows:
                 return
             json = row.json
             if (self.limit is not None and len(self.rows) >= self.limit) or (
-                self.rows and self.size + len(json) > self.max_bytes
+                self.rows and self.size + len(json) > self.left_bytes
             ):
                 self.full = True
                 return

@@ -112,6 +112,16 @@ class CatalogReplaced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListCosts:
+    """What a model pays for the list of tools, as it is (`surface`) and as it might be: surface, tools, bytes."""
+
+    surface: str
+    listed_tools: int
+    listed_bytes: int
+    others: tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListChangedSent:
     """`notifications/tools/list_changed` went out, to sessions of the handshake era and to the listen bus."""
 
@@ -149,6 +159,7 @@ Observation: TypeAlias = (
     | HistoryKept
     | HistoryUnavailable
     | CatalogReplaced
+    | ListCosts
     | ListChangedSent
     | CallFinished
     | InternalFailure

@@ -12,6 +12,7 @@ from schema_mcp.observe.events import (
     HistoryUnavailable,
     InternalFailure,
     ListChangedSent,
+    ListCosts,
     ListeningChanged,
     Observation,
     ReadingPostponed,
@@ -67,6 +68,10 @@ def _line(observation: Observation) -> tuple[int, str]:
             return logging.WARNING, f"no history is kept in {where}: {reason}. {hint} Everything else goes on."
         case CatalogReplaced():
             return logging.INFO, _replaced(observation)
+        case ListCosts(surface=surface, listed_tools=tools, listed_bytes=size, others=others):
+            cost = "; ".join(f'"{name}": {count} tools, {_tokens(bytes_)}' for name, count, bytes_ in others)
+            now = f"{tools} tools, {_tokens(size)}"
+            return logging.INFO, f'what a model pays for the list, tools.surface = "{surface}": {now} ({cost})'
         case ListChangedSent(sessions=sessions, dropped=dropped):
             lost = f", {dropped} did not take it" if dropped else ""
             return logging.INFO, f"told clients that the list of tools changed ({sessions} sessions{lost})"
@@ -77,8 +82,7 @@ def _line(observation: Observation) -> tuple[int, str]:
 
 
 def _replaced(observation: CatalogReplaced) -> str:
-    kilobytes, tokens = observation.listed_bytes / 1000, observation.listed_bytes / 4
-    cost = f"{observation.listed_tools} tools, {kilobytes:.1f} kB, about {tokens:.0f} tokens"
+    cost = f"{observation.listed_tools} tools, {_tokens(observation.listed_bytes)}"
     parts = [
         f"{word} {_names(names)}"
         for word, names in (
@@ -93,6 +97,10 @@ def _replaced(observation: CatalogReplaced) -> str:
 
 #: At the first reading, where most often it is the configuration.
 _NO_TABLES = "no table that the role may use in the schemas served (database.schemas, else those of its search path)"
+
+
+def _tokens(size: int) -> str:
+    return f"{size / 1000:.1f} kB, about {size / 4:,.0f} tokens"
 
 
 def _names(names: tuple[str, ...]) -> str:

@@ -41,6 +41,8 @@ class Policy:
         match action:
             case "insert":
                 return self.mode in (AccessMode.INSERT, AccessMode.WRITE)
+            case "batch":
+                return True  # each call in it is asked for
             case "update" | "delete":
                 return self.mode is AccessMode.WRITE
             case "sql" | "explain":
@@ -66,6 +68,7 @@ class Policy:
         if action == "sql" and self.sql_writes:
             return False, True, False
         return {
+            "batch": (self.mode is AccessMode.READ, self.mode is AccessMode.WRITE, self.mode is AccessMode.READ),
             "insert": (False, False, False),
             "update": (False, True, True),
             "delete": (False, True, True),

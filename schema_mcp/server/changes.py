@@ -4,7 +4,6 @@ Handshake era (to 2025-11-25): a notification to each registered session. Statel
 stream that a client opened with `subscriptions/listen`. Which change it was, and whether it was one, others know.
 """
 
-import asyncio
 from collections.abc import Callable
 
 import anyio
@@ -14,6 +13,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, SubscriptionsListenRequestParams, SubscriptionsListenResult
 
 from schema_mcp.observe.events import ListChangedSent, Observe
+from schema_mcp.server.activated import ListChanged
 from schema_mcp.server.sessions import Context, Session, Sessions
 
 #: How long a session may take to accept a notification before it counts as stuck.
@@ -31,14 +31,17 @@ class Changes:
         self._closed = False
         self.disconnect: Callable[[Connection], None] = lambda connection: None
 
-    async def announce(self) -> ListChangedSent:
-        """Sends `notifications/tools/list_changed` to all, at once; the answer says how many sessions took it.
+    async def announce(self, only: frozenset[str] | None = None) -> ListChangedSent:
+        """Sends `notifications/tools/list_changed` to all, or to these sessions, at once; how many sessions took it.
+
+        A session that is not of the handshake era is that of the stdio connection, whose streams are the only ones.
 
         A stuck session holds up nobody but the caller, for at most `SEND_TIMEOUT_S`. Its stream is cut, so that the
         client, should it live, connects again and lists again.
         """
-        await self._bus.publish(ToolsListChanged())
-        sessions = tuple(self._sessions)
+        sessions = tuple(session for session in self._sessions if only is None or session.id in only)
+        if only is None or len(sessions) < len(only):
+            await self._bus.publish(ToolsListChanged())
         stuck: list[Session] = []
 
         async def notify(session: Session) -> None:
@@ -55,12 +58,11 @@ class Changes:
         self._observe(sent)
         return sent
 
-    async def follow(self, changed: asyncio.Event) -> None:
+    async def follow(self, changed: ListChanged) -> None:
         """Announces each time `changed` is set, until it is cancelled. What changes meanwhile is announced again."""
         while True:
             await changed.wait()
-            changed.clear()
-            await self.announce()
+            await self.announce(changed.take())
 
     async def listen(self, context: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
         """Serves one stream of a stateless-era client until it leaves or `close` ends it with a result."""

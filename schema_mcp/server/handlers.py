@@ -67,7 +67,7 @@ class ToolServer(Server[Any]):
             get_tool_input_schema=lambda name: None,
         )
         self.observe = observe
-        self.sessions = Sessions()
+        self.sessions = Sessions(service.forget)
         self.changes = Changes(self.sessions, observe)
         self.calls = Calls()
         self._service = service

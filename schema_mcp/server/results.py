@@ -52,9 +52,9 @@ def _parsed(document: bytes) -> dict[str, Any] | None:
 def error_answer(error: CallError) -> ToolAnswer:
     """The answer that tells of `error`, in the shape of DESIGN section 4."""
     try:
-        document = orjson.dumps({"error": error.as_dict()})
+        document = orjson.dumps({"error": error.as_dict(), **error.beside})
     except TypeError:  # a call may name a column, or whatever else, with half a surrogate pair
-        written = json.dumps({"error": error.as_dict()}, ensure_ascii=False)
+        written = json.dumps({"error": error.as_dict(), **error.beside}, ensure_ascii=False)
         document = written.encode(errors="replace")
     return ToolAnswer(json=document, is_error=True)
 

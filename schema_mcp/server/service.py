@@ -32,6 +32,10 @@ class ToolService(Protocol):
         """The tools this caller is offered, in a fixed order."""
         ...
 
+    def forget(self, session: str) -> None:
+        """The session has ended, and with it what was kept for it."""
+        ...
+
     async def call(self, name: str, arguments: Mapping[str, Any], caller: Caller) -> ToolAnswer:
         """Runs a tool. Failures of every kind come back as an answer with `is_error`.
 

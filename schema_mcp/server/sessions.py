@@ -5,7 +5,7 @@ or by its first `tools/list`, and is forgotten when the SDK closes its exit stac
 one request long and is never registered; its clients hear of changes through `subscriptions/listen`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from uuid import uuid4
@@ -31,9 +31,10 @@ class Session:
 
 
 class Sessions:
-    """The open sessions. Mutable, used from the event loop only."""
+    """The open sessions. Mutable, used from the event loop only. `ended` is told of each that has ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, ended: Callable[[str], None]) -> None:
+        self._ended = ended
         self._open: dict[str, Session] = {}
         #: The one session of a stateless-era client on stdio: there is one connection to a process.
         self._stream_session = uuid4().hex
@@ -59,7 +60,11 @@ class Sessions:
         session = Session(id=_session_id(connection), connection=connection)
         if session.id not in self._open:
             self._open[session.id] = session
-            connection.exit_stack.callback(self._open.pop, session.id, None)
+            connection.exit_stack.callback(self._close, session.id)
+
+    def _close(self, session: str) -> None:
+        self._open.pop(session, None)
+        self._ended(session)
 
 
 def _connection(context: Context) -> Connection:

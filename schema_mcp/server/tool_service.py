@@ -15,14 +15,18 @@ from typing import Any
 from schema_mcp.caller import Caller
 from schema_mcp.catalog.build import Catalog
 from schema_mcp.catalog.registry import Registry
-from schema_mcp.errors import CallError, ErrorCode, StaleSchema, Unavailable
+from schema_mcp.catalog.surface import order
+from schema_mcp.errors import CallError, ErrorCode, StaleSchema, Unavailable, UnknownTool
 from schema_mcp.execute.executor import Executor
 from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.observe.events import CallFinished, Observe
+from schema_mcp.server.activated import Activated, ListChanged
+from schema_mcp.server.batch import run_apart, run_together
 from schema_mcp.server.results import error_answer
 from schema_mcp.server.service import ToolAnswer, UnknownToolError
 from schema_mcp.state.keeper import Keeper
 from schema_mcp.tools.base import (
+    ActivatePlan,
     AnswerPlan,
     HistoryPlan,
     RefreshOutcome,
@@ -33,8 +37,7 @@ from schema_mcp.tools.base import (
     StatusPlan,
     ToolSpec,
 )
-from schema_mcp.tools.target import Target
-from schema_mcp.tools.view import TableTool
+from schema_mcp.tools.view import BatchCall, BatchPlan
 from schema_mcp.watch.watcher import Watcher
 
 #: How long the first list of tools waits for the first reading, so that it holds the tables if they can be had.
@@ -83,6 +86,9 @@ class CatalogToolService:
         self.list_ttl_ms = list_ttl_ms
         #: There are tables, or it is known that there are none yet: the first look failed and nothing was left.
         self.ready = asyncio.Event()
+        self.activated = Activated()
+        #: Set after each change of a list that some client may have.
+        self.list_changed = ListChanged()
         #: Some client has been given a list.
         self.listed = False
 
@@ -90,7 +96,33 @@ class CatalogToolService:
         """What is listed now; at the very start, after the first look at the database or what stands in for it."""
         await self._first_tables()
         self.listed = True
-        return self._registry.current.listed
+        catalog = self._registry.current
+        own = catalog.session_specs(self.activated.of(caller.session)) if caller.session is not None else []
+        if not own:
+            return catalog.listed
+        listed = zip(catalog.listed, catalog.listed_json, strict=True)
+        return [spec for spec, _ in order([*listed, *own])]
+
+    def forget(self, session: str) -> None:
+        """See `ToolService.forget`."""
+        self.activated.forget(session)
+
+    def replaced(self, before: Catalog, after: Catalog) -> None:
+        """Tells sessions of changes in what they have activated; of what all are offered others tell."""
+        self.list_changed.set_for(
+            session
+            for session, tables in self.activated.items()
+            if before.session_specs(tables) != after.session_specs(tables)
+        )
+
+    def _activate(self, name: str, plan: ActivatePlan, caller: Caller) -> bytes:
+        if caller.session is None:
+            raise UnknownToolError(name)  # it is not offered where nothing is kept between two requests
+        before = self._registry.current.session_specs(self.activated.of(caller.session))
+        tables = self.activated.put(caller.session, plan.tables, replace=plan.replace)
+        if self._registry.current.session_specs(tables) != before:
+            self.list_changed.set_for([caller.session])
+        return plan.answer(tables)
 
     async def call(self, name: str, arguments: Mapping[str, Any], caller: Caller) -> ToolAnswer:
         """See `ToolService.call`."""
@@ -150,39 +182,36 @@ class CatalogToolService:
                 case StatusPlan(answer=describe):
                     return describe(self._status()), 0
                 case SqlPlan(source=source, answer=show):
-                    result = await self._sql[source].run(server_plan, catalog.generation)
-                    return show(result), len(result.rows)
+                    shown = await self._sql[source].run(server_plan, catalog.generation)
+                    return show(shown), len(shown.rows)
+                case ActivatePlan():
+                    return self._activate(name, server_plan, caller), 0
+                case BatchPlan():
+                    return await self._batch(catalog, server_plan, caller), 0
                 case StatementPlan():
                     return await self._run_if_possible(catalog, server_plan), 0
-        if name in catalog.table_tools:
-            tool, target = catalog.table_tools[name]
-            return await self._run(catalog, tool, target, arguments, caller)
-        if name in catalog.generic_tools:
-            tool = catalog.generic_tools[name]
-            rest = dict(arguments)
-            target = catalog.resolve(rest.pop("table", None))
-            if not tool.serves(target):
-                raise CallError(
-                    ErrorCode.PERMISSION_DENIED,
-                    f"table '{target.display}' ({target.table.kind}) does not take '{tool.name}' from this role",
-                    f"It takes: {', '.join(catalog.allowed(target)) or 'nothing'}.",
-                )
-            return await self._run(catalog, tool, target, rest, caller)
-        if name in catalog.former.tools:
-            raise StaleSchema(
-                f"tool '{name}' is no longer there: its table was dropped, renamed or is no longer permitted",
-                "list_tables tells the tables there are now; list the tools again.",
-                details={"tool": name, "columns": []},
-            )
-        raise UnknownToolError(name)
-
-    async def _run(
-        self, catalog: Catalog, tool: TableTool, target: Target, arguments: Mapping[str, Any], caller: Caller
-    ) -> tuple[bytes, int]:
-        catalog.policy.check(tool.action, target.table)
-        plan = tool.plan(catalog, target, arguments, caller)
+        try:
+            tool, target, rest = catalog.find(name, arguments)
+        except UnknownTool:
+            raise UnknownToolError(name) from None
+        plan = tool.plan(catalog, target, rest, caller)
         result = await self._executors[plan.source].run(plan, target.table, catalog.generation)
         return plan.answer(result), result.affected
+
+    async def _batch(self, catalog: Catalog, plan: BatchPlan, caller: Caller) -> bytes:
+        def planned(call: BatchCall) -> StatementPlan:
+            return call.tool.plan(catalog, call.target, call.arguments, caller)
+
+        if plan.together:
+            return await run_together(plan, planned, self._executors, catalog.generation)
+
+        async def called(name: str, arguments: Mapping[str, Any]) -> bytes:
+            try:
+                return (await self._call(name, arguments, caller))[0]
+            except UnknownToolError:
+                raise UnknownTool(name) from None
+
+        return await run_apart(plan, planned, called, self._executors)
 
     async def _run_if_possible(self, catalog: Catalog, plan: StatementPlan) -> bytes:
         """The plan's answer; where it fails or takes too long, the answer that it has for that."""
@@ -256,6 +285,7 @@ _ALWAYS = frozenset({"schema_changes", "server_status"})
 _MAY_BE_STALE = frozenset(
     {
         ErrorCode.STALE_SCHEMA,
+        ErrorCode.UNKNOWN_TOOL,
         ErrorCode.UNKNOWN_TABLE,
         ErrorCode.UNKNOWN_COLUMN,
         ErrorCode.INVALID_OPERATOR,

@@ -31,6 +31,8 @@ class Action(StrEnum):
     SQL = "sql"
     #: Tells the plan of a statement; runs it at most to be rolled back.
     EXPLAIN = "explain"
+    #: Whatever the calls in it do.
+    BATCH = "batch"
     #: Touches no row: describing, refreshing.
     INSPECT = "inspect"
 
@@ -230,10 +232,29 @@ class ServerStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ActivatePlan:
+    """These tables are to have tools in the session's list; `answer` gets those that have them then."""
+
+    tables: tuple[TableName, ...]
+    replace: bool
+    answer: Callable[[tuple[TableName, ...]], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurfaceCost:
+    """What a list costs: tools, and bytes of JSON. `exact` False: the size is that of a sample of them, times."""
+
+    surface: str
+    tools: int
+    bytes: int
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatusPlan:
     """The server is asked how it stands."""
 
     answer: Callable[[ServerStatus], bytes]
 
 
-Plan: TypeAlias = StatementPlan | SqlPlan | AnswerPlan | RefreshPlan | HistoryPlan | StatusPlan
+Plan: TypeAlias = StatementPlan | SqlPlan | AnswerPlan | RefreshPlan | HistoryPlan | StatusPlan | ActivatePlan

@@ -31,6 +31,7 @@ class ToolLimits:
     max_rows: int = 10_000
     max_filters: int = 100
     max_insert_rows: int = 10_000
+    max_batch_calls: int = 1_000
 
 
 @dataclass(frozen=True, slots=True)

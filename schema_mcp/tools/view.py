@@ -1,9 +1,11 @@
 """What tools need of a catalog: the tables of one generation, by any name a caller may use."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from schema_mcp.caller import Caller
+from schema_mcp.errors import CallError
 from schema_mcp.schema.model import Schema, TableName
 from schema_mcp.tools.base import Action, JsonSchema, Plan, StatementPlan
 from schema_mcp.tools.cursor import CursorSecret
@@ -48,17 +50,17 @@ class CatalogView(Protocol):
         """Statements of a caller's own may write."""
         ...
 
-    def reading_plan(self, name: str, arguments: Mapping[str, Any], caller: Caller) -> StatementPlan:
-        """What the call of a tool that reads a table becomes.
-
-        Raises: InvalidArgument (`invalid_argument`) for a tool that is none; whatever else the tool raises.
-        """
-        ...
-
     def resolve(self, given: Any) -> Target:
         """The table that `given` names: as `list_tables` shows it, qualified, or by its slug.
 
         Raises: InvalidArgument (`unknown_table`), StaleSchema for one that is gone.
+        """
+        ...
+
+    def find(self, name: str, arguments: Mapping[str, Any]) -> "tuple[TableTool, Target, Mapping[str, Any]]":
+        """The tool of that name, of one table or its twin, with the table and the arguments without `table`.
+
+        Raises: CallError (`unknown_tool`, `unknown_table`, `permission_denied`, `not_allowed`, ...).
         """
         ...
 
@@ -106,6 +108,30 @@ class TableTool(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchCall:
+    """One call of a batch: a tool of a table, and arguments without `table`."""
+
+    index: int
+    name: str
+    tool: TableTool
+    target: Target
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPlan:
+    """Calls in the order asked, or why one cannot be made; `names` of their tools and `arguments` as they were given.
+
+    `together`: in one transaction, and then every call can be made; else each by itself.
+    """
+
+    names: tuple[str, ...]
+    arguments: tuple[Mapping[str, Any], ...]
+    calls: tuple[BatchCall | CallError, ...]
+    together: bool
+
+
 class ServerTool(Protocol):
     """A tool of the server itself: always there, the same whatever the tables."""
 
@@ -118,6 +144,6 @@ class ServerTool(Protocol):
         """Independent of the tables."""
         ...
 
-    def plan(self, view: CatalogView, arguments: Mapping[str, Any], caller: Caller) -> Plan:
+    def plan(self, view: CatalogView, arguments: Mapping[str, Any], caller: Caller) -> Plan | BatchPlan:
         """What the call becomes. Raises: CallError."""
         ...

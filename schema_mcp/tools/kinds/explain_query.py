@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 
 from schema_mcp.caller import Caller
-from schema_mcp.errors import ErrorCode, InvalidArgument
+from schema_mcp.errors import ErrorCode, InvalidArgument, UnknownTool
 from schema_mcp.tools.arguments import read_boolean, read_object, read_text, refuse_unknown
-from schema_mcp.tools.base import Action, JsonSchema, SqlPlan, SqlResult
+from schema_mcp.tools.base import Action, JsonSchema, SqlPlan, SqlResult, StatementPlan
 from schema_mcp.tools.kinds.execute_sql import parameters_schema, read_parameters, read_source, read_sql, source_schema
 from schema_mcp.tools.target import ToolLimits
 from schema_mcp.tools.view import CatalogView
@@ -58,7 +58,7 @@ class ExplainQueryTool:
                     f"'{unused[0]}' and 'tool' do not go together",
                     "Give 'sql' for a statement of your own, or 'tool' and 'arguments' for the call of a tool.",
                 )
-            plan = view.reading_plan(tool, read_object(arguments, "arguments") or {}, caller)
+            plan = _reading(view, tool, read_object(arguments, "arguments") or {}, caller)
             statement = plan.statements[0]  # the rows'; what else a call asks (a count) comes after
             source, sql, parameters = plan.source, statement.sql, statement.values
             told["sql"] = sql
@@ -72,6 +72,21 @@ class ExplainQueryTool:
             explain=True,
             analyze=analyze,
         )
+
+
+def _reading(view: CatalogView, name: str, arguments: Mapping[str, Any], caller: Caller) -> StatementPlan:
+    """What the call of a tool that reads a table becomes. Raises: CallError."""
+    try:
+        tool, target, rest = view.find(name, arguments)
+    except UnknownTool:
+        tool = None
+    if tool is None or tool.action is not Action.READ:
+        raise InvalidArgument(
+            ErrorCode.INVALID_ARGUMENT,
+            f"'{name[:100]}' is no tool that reads a table",
+            "Name query_<table>, or query_rows with 'table' among its arguments; list_tables tells the tables.",
+        )
+    return tool.plan(view, target, rest, caller)
 
 
 def _answer(told: Mapping[str, Any], result: SqlResult) -> bytes:

@@ -1,0 +1,190 @@
+"""`run_batch`, run: its calls in one transaction, or one by one, and the answer put together.
+
+In a transaction nothing of a batch that fails is kept, and its answer tells the call that failed beside the error.
+One by one, each call ends as it would by itself.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+import orjson
+
+from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown
+from schema_mcp.execute.executor import Done, Executor, Step, StepFailed
+from schema_mcp.tools.base import Action, StatementPlan
+from schema_mcp.tools.batch import Run, alone, named, runs
+from schema_mcp.tools.view import BatchCall, BatchPlan
+
+#: Plans one call of the batch in the catalog that the batch began with. Raises: CallError.
+Planner: TypeAlias = Callable[[BatchCall], StatementPlan]
+#: Makes one call as if it came by itself; the JSON of its answer. Raises: CallError.
+Caller: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[bytes]]
+
+
+async def run_together(plan: BatchPlan, planner: Planner, executors: Mapping[str, Executor], generation: int) -> bytes:
+    """The answer once all is committed. Raises: CallError, with the results of all calls beside the error."""
+    calls = [call for call in plan.calls if isinstance(call, BatchCall)]
+    try:
+        planned = runs(calls, planner)
+    except CallError as error:
+        raise _failed(plan, error, None) from error
+    executor = executors[planned[0].plan.source]
+    steps = [
+        Step(run.plan, run.table, run.calls[0].index, partial(_parts, run, planner) if run.counts else None)
+        for run in planned
+    ]
+    try:
+        done = await executor.run_all(steps, generation)
+    except StepFailed as failed:
+        raise _failed(plan, failed.error, failed.step.tag) from failed
+    except OutcomeUnknown as unknown:
+        raise OutcomeUnknown(
+            f"the connection was lost while a batch of {len(plan.names)} calls was being committed: either all of them "
+            "were done or none",
+            unknown.hint,
+        ) from unknown
+    except CallError as error:
+        raise _failed(plan, error, calls[0].index if len(steps) == 1 else None) from error
+    answers = [answer for run, of_run in zip(planned, done, strict=True) for answer in _answers(run, of_run)]
+    results = [_result(name, answer) for name, answer in zip(plan.names, answers, strict=True)]
+    return _document(results, "committed")
+
+
+async def run_apart(plan: BatchPlan, planner: Planner, call: Caller, executors: Mapping[str, Executor]) -> bytes:
+    """The answer, whatever became of each call. Inserts that are neighbours go in together if all of them can."""
+    first = next(iter(executors.values()))
+    ends_at = time.monotonic() + first.limits.call_timeout_s
+    apart = _Apart(plan, call, ends_at, first.limits.max_bytes)
+    index = 0
+    while index < len(plan.calls):
+        neighbours = _neighbours(plan.calls, index, planner)
+        if neighbours is None:
+            await apart.make(index)
+            index += 1
+            continue
+        await apart.make_together(neighbours, executors)
+        index += len(neighbours.calls)
+    return _document(apart.results, apart.outcome)
+
+
+class _Apart:
+    """The calls of a batch one by one. `ends_at`: after this none begins; `max_bytes`: after so many no query does."""
+
+    def __init__(self, plan: BatchPlan, call: Caller, ends_at: float, max_bytes: int) -> None:
+        self.plan = plan
+        self.call = call
+        self.ends_at = ends_at
+        self.max_bytes = max_bytes
+        self.results: list[bytes] = []
+        self.size = 0
+        self.failed = 0
+        self.unknown = False
+
+    @property
+    def outcome(self) -> str:
+        if self.unknown:
+            return "unknown"
+        return "rolled_back" if self.failed == len(self.results) else "committed"
+
+    async def make_together(self, run: Run, executors: Mapping[str, Executor]) -> None:
+        """The calls of the run as one statement; if that is refused, one by one."""
+        if time.monotonic() < self.ends_at:
+            try:
+                result = await executors[run.plan.source].run(run.plan, run.table, 0)
+            except OutcomeUnknown as error:
+                for each in run.calls:
+                    self._take_error(each.name, error)
+                return
+            except CallError:
+                pass
+            else:
+                for each, answer in zip(run.calls, run.answers(result), strict=True):
+                    self._take(each.name, answer)
+                return
+        for each in run.calls:
+            await self.make(each.index)
+
+    async def make(self, index: int) -> None:
+        """One call, with its answer or error taken."""
+        name, given = self.plan.names[index], self.plan.calls[index]
+        reads = isinstance(given, BatchCall) and given.tool.action is Action.READ
+        try:
+            if time.monotonic() >= self.ends_at:
+                raise _not_run(ErrorCode.TIMEOUT, "the calls before it have taken the time of the batch")
+            if reads and self.size >= self.max_bytes:
+                raise _not_run(ErrorCode.TOO_MANY_ROWS, f"the answers before it fill {self.max_bytes} bytes")
+            self._take(name, await self.call(name, self.plan.arguments[index]))
+        except CallError as error:
+            self._take_error(name, error)
+
+    def _take(self, name: str, answer: bytes) -> None:
+        self.results.append(_result(name, answer))
+        self.size += len(answer)
+
+    def _take_error(self, name: str, error: CallError) -> None:
+        self.results.append(_error(name, error))
+        self.failed += 1
+        self.unknown = self.unknown or isinstance(error, OutcomeUnknown)
+
+
+def _neighbours(calls: Sequence[BatchCall | CallError], index: int, planner: Planner) -> Run | None:
+    """The run of inserts that begins there; None where a call stands alone or one of them does not fit its table."""
+    beside: list[BatchCall] = []
+    for call in calls[index:]:
+        if isinstance(call, CallError) or call.tool.action is not Action.INSERT:
+            break
+        beside.append(call)
+    if len(beside) < 2:
+        return None
+    try:
+        run = runs(beside, planner)[0]
+    except CallError:
+        return None
+    return run if run.counts else None
+
+
+def _parts(run: Run, planner: Planner) -> list[Step]:
+    return [Step(part.plan, part.table, part.calls[0].index) for part in alone(run, planner)]
+
+
+def _answers(run: Run, done: Sequence[Done]) -> list[bytes]:
+    if len(done) == 1:
+        return run.answers(done[0].result)
+    return [each.step.plan.answer(each.result) for each in done]
+
+
+def _failed(plan: BatchPlan, error: CallError, index: int | None) -> CallError:
+    """The error, named by the call that it is about, with the batch's results beside it."""
+    told = error if index is None else named(error, index, plan.names[index])
+    failed = (told.details or {}).get("call")
+    undone = CallError(
+        ErrorCode.ROLLED_BACK,
+        "nothing of this batch was kept, because a call of it failed",
+        "Mend that call and repeat.",
+    )
+    told.beside = {
+        "results": [
+            {"tool": name[:64], "error": (error if at == failed else undone).as_dict()}
+            for at, name in enumerate(plan.names)
+        ],
+        "outcome": "rolled_back",
+    }
+    return told
+
+
+def _not_run(code: ErrorCode, reason: str) -> LimitReached:
+    return LimitReached(code, f"not run: {reason}", "Send it in another batch.", retryable=True)
+
+
+def _result(name: str, answer: bytes) -> bytes:
+    return b'{"tool":' + orjson.dumps(name) + b',"result":' + answer + b"}"
+
+
+def _error(name: str, error: CallError) -> bytes:
+    return orjson.dumps({"tool": name[:64], "error": error.as_dict()}, default=str)
+
+
+def _document(results: Sequence[bytes], outcome: str) -> bytes:
+    return b'{"results":[' + b",".join(results) + b'],"outcome":' + orjson.dumps(outcome) + b"}"
