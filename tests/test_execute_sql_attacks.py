@@ -396,6 +396,25 @@ async def _running(program: Inside, place: Place) -> None:
         await until(lambda: program.app.sql.running > 0)
 
 
+@POSTGRESQL
+async def test_a_database_that_does_not_answer_is_told(
+    shared_postgresql: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with inside(shared_postgresql.url, access__sql="read") as program:
+        monkeypatch.setattr("schema_mcp.dialects.postgresql.dialect.CONNECT_TIMEOUT_S", 1e-9)
+        error = await program.peer.error("execute_sql", {"sql": "SELECT 1"})
+        assert (error["code"], error["retryable"]) == ("database_unavailable", True)
+
+
+@PLACES
+async def test_a_call_that_lasts_is_given_up(shared: Place) -> None:
+    limits: dict[str, Any] = {"limits__statement_timeout_s": 60, "limits__call_timeout_s": 0.5}
+    async with inside(shared.url, access__sql="read", **limits) as program:
+        error = await program.peer.error("execute_sql", {"sql": SLOW[shared.product][0]})
+        assert (error["code"], error["message"]) == ("timeout", "the call took longer than 0.5 s and was stopped")
+        await until(lambda: backends(shared) == 0, 5)
+
+
 async def test_a_lost_connection_is_told(own_database: str, own_server: Any) -> None:
     async with inside(own_database, access__sql="write", access__mode="write") as program:
         call = asyncio.create_task(program.peer.call("execute_sql", {"sql": "SELECT pg_sleep(60)"}))

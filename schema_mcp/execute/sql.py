@@ -52,17 +52,13 @@ class SqlExecutor:
                 self.database.single() as connection,
             ):
                 await self._transact(connection, statement, run)
-        except TimeoutError as late:
-            if run.committing:
-                raise _unknown() from late
-            if not limit.expired():
-                raise
-            raise _too_long("call", self.limits.call_timeout_s) from None
         except (CallError, asyncio.CancelledError):
             raise
         except BaseException as error:
             if run.committing:
                 raise _unknown() from error
+            if limit.expired():
+                raise _too_long("call", self.limits.call_timeout_s) from None
             translated = access.translate(error, statement)
             if translated is None:
                 raise
