@@ -17,8 +17,9 @@ from schema_mcp.config.model import Settings
 from schema_mcp.config.rules import parse_rule
 from schema_mcp.dialects.choose import choose_dialect
 from schema_mcp.execute.engines import Database
+from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.observe.events import Observe
-from schema_mcp.security.policy import AccessMode, Policy
+from schema_mcp.security.policy import AccessMode, Policy, SqlMode
 from schema_mcp.server.activated import ListChanged
 from schema_mcp.server.tool_service import CatalogToolService
 from schema_mcp.state.keeper import Keeper
@@ -44,7 +45,7 @@ class App:
 
     @property
     def database(self) -> Database:
-        """The first source's, which most often is the only one; so are `keeper` and `listener`."""
+        """The first source's, which most often is the only one; so are `keeper`, `listener` and `sql`."""
         return self._first.database
 
     @property
@@ -56,6 +57,11 @@ class App:
     def listener(self) -> Listener | None:
         """See `database`."""
         return self._first.listener
+
+    @property
+    def sql(self) -> SqlExecutor:
+        """See `database`."""
+        return self._first.sql
 
     @property
     def _first(self) -> AppSource:
@@ -90,6 +96,7 @@ async def _running(settings: Settings, observe: Observe, urls: Mapping[str, sa.U
         watcher,
         {name: source.keeper for name, source in sources.items()},
         observe,
+        sql={name: source.sql for name, source in sources.items()},
         status=lambda: _status(app, settings),
         list_ttl_ms=round(settings.watch.poll_interval_s * 1000),
     )
@@ -108,6 +115,7 @@ async def _running(settings: Settings, observe: Observe, urls: Mapping[str, sa.U
     }
     for name, source in sources.items():
         tasks.add(asyncio.create_task(source.keeper.run(), name=f"keeper of {name}"))
+        tasks.add(asyncio.create_task(source.role.run(), name=f"role in {name}"))
         if source.listener is not None:
             tasks.add(asyncio.create_task(source.listener.run(), name=f"listener of {name}"))
     poll.start()
@@ -119,7 +127,7 @@ async def _running(settings: Settings, observe: Observe, urls: Mapping[str, sa.U
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        await asyncio.gather(*[source.database.close() for source in sources.values()])
+        await asyncio.gather(*[source.close() for source in sources.values()])
 
 
 async def _settle(app: App) -> None:
@@ -154,6 +162,7 @@ def _tell(app: App, before: Catalog, after: Catalog) -> None:
 def _policy(settings: Settings) -> Policy:
     return Policy(
         mode=AccessMode(settings.access.mode),
+        sql=SqlMode(settings.access.sql),
         rules=tuple(parse_rule(rule) for rule in settings.access.rules),
         masks=MappingProxyType({source.name: source.mask_columns for source in settings.served}),
     )

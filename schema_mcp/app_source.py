@@ -7,7 +7,7 @@ import asyncio
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -20,6 +20,7 @@ from schema_mcp.config.model import SOURCE, Settings, SourceSettings
 from schema_mcp.dialects.base import Reading, SessionLimits
 from schema_mcp.execute.engines import Database
 from schema_mcp.execute.executor import ExecutionLimits, Executor
+from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.observe.events import Observe
 from schema_mcp.samples.shop import create as create_sample
 from schema_mcp.schema.model import TableName
@@ -32,6 +33,7 @@ from schema_mcp.state.records import Hooks, Loaded, Seen
 from schema_mcp.tools.base import SourceStatus
 from schema_mcp.watch.follower import Follower, Rhythm
 from schema_mcp.watch.listen import Listener
+from schema_mcp.watch.role import RoleCheck
 from schema_mcp.watch.swap import Swap
 
 
@@ -45,6 +47,14 @@ class AppSource:
     keeper: Keeper
     #: Hears of changes at once, where the database can tell of them.
     listener: Listener | None
+    role: RoleCheck
+    #: Runs callers' own statements, where they are allowed.
+    sql: SqlExecutor
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self.database.close()
+        await self.sql.database.close()
 
     def status(self, catalog: Catalog, settings: Settings) -> SourceStatus:
         """How it stands."""
@@ -63,6 +73,7 @@ class AppSource:
             pool_size=settings.pool.size,
             pool_in_use=self.database.in_use,
             history=self.keeper.status,
+            warnings=self.role.warnings,
         )
 
 
@@ -86,7 +97,17 @@ def wire(
         size=settings.pool.size,
         acquire_timeout_s=settings.pool.acquire_timeout_s,
     )
+    sql_session = replace(_session_limits(settings, policy), read_only=not policy.sql_writes)
+    sql_database = Database(
+        source.name, url, dialect, sql_session, size=1, acquire_timeout_s=settings.pool.acquire_timeout_s
+    )
+    role = RoleCheck(database, observe)
     selection = select(source)
+
+    def on_reading(reading: Reading, changed: bool) -> None:
+        keeper.note(_seen(reading), changed=changed)
+        role.reached.set()
+
     follower = Follower(
         database,
         selection,
@@ -99,7 +120,7 @@ def wire(
             full_refresh_s=settings.watch.full_refresh_s,
         ),
         observe,
-        on_reading=lambda reading, changed: keeper.note(_seen(reading), changed=changed),
+        on_reading=on_reading,
     )
     several, secret = build_settings.limits.several, build_settings.cursor_secret
     who = identify(source.name, url, selection, settings.watch.reader)
@@ -133,6 +154,8 @@ def wire(
         follower=follower,
         keeper=keeper,
         listener=Listener(database, follower.notice, observe) if listens else None,
+        role=role,
+        sql=SqlExecutor(sql_database, limits, follower.notice),
     )
 
 

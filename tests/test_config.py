@@ -73,6 +73,24 @@ def test_all_mistakes_are_told_at_once_each_with_its_key(tmp_path: Path) -> None
     ]
 
 
+def test_sql_that_may_write_needs_a_server_that_may(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, '[access]\nsql = "write"') == [
+        'access.sql: "write" needs access.mode = "write", which is "insert"; or take "read"'
+    ]
+    flags = {"access.sql": "write", "access.mode": "write"}
+    assert load(file=None, environment={}, flags=flags, directory=tmp_path / "none").access.sql == "write"
+
+
+@pytest.mark.parametrize("key", ["include", "exclude", "hide_columns"])
+def test_sql_of_a_callers_own_is_refused_where_it_would_get_round_what_is_kept_from_callers(
+    tmp_path: Path, key: str
+) -> None:
+    assert mistakes(tmp_path, f'[access]\nsql = "read"\n[database]\n{key} = ["a*"]') == [
+        f"access.sql: SQL of a caller's own reads whatever the role may read, so database.{key} cannot be kept: remove "
+        f"database.{key} and grant the role no more than may be read, or leave access.sql off"
+    ]
+
+
 def test_a_file_that_is_not_toml_or_not_there_is_named(tmp_path: Path) -> None:
     assert mistakes(tmp_path, "[pool\nsize=3")[0].startswith("config.toml: is not valid TOML: ")
     with pytest.raises(ConfigurationError) as caught:

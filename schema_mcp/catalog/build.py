@@ -23,6 +23,8 @@ from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.kinds.activate_tables import ActivateTablesTool
 from schema_mcp.tools.kinds.delete import DeleteTool
 from schema_mcp.tools.kinds.describe_table import DescribeTableTool
+from schema_mcp.tools.kinds.execute_sql import ExecuteSqlTool
+from schema_mcp.tools.kinds.explain_query import ExplainQueryTool
 from schema_mcp.tools.kinds.insert import InsertTool
 from schema_mcp.tools.kinds.list_tables import ListTablesTool
 from schema_mcp.tools.kinds.query import QueryTool
@@ -47,6 +49,8 @@ SERVER_TOOLS: tuple[ServerTool, ...] = (
     RunBatchTool(),
     SchemaChangesTool(),
     ServerStatusTool(),
+    ExecuteSqlTool(),
+    ExplainQueryTool(),
 )
 
 
@@ -150,6 +154,11 @@ class Catalog:
             f"list_tables tells the tables there are.{self._unread()}",
         )
 
+    @property
+    def sql_writes(self) -> bool:
+        """See `CatalogView.sql_writes`."""
+        return self.policy.sql_writes
+
     def session_specs(self, active: Sequence[TableName]) -> list[tuple[ToolSpec, bytes]]:
         """What a session is offered besides what all are, having activated these tables."""
         if ACTIVATE.name not in self.server_tools:
@@ -244,7 +253,11 @@ def build(
         if _offered(tool, target, settings.policy)
     }
     generic_tools = {f"{tool.name}_rows": tool for tool in TABLE_TOOLS if settings.policy.permits(tool.action, None)}
-    server_tools = {tool.name: tool for tool in SERVER_TOOLS if tool is not ACTIVATE or settings.surface.activates}
+    server_tools = {
+        tool.name: tool
+        for tool in SERVER_TOOLS
+        if settings.policy.permits(tool.action, None) and (tool is not ACTIVATE or settings.surface.activates)
+    }
     names = table_names(targets, several=settings.limits.several)
     specs = Specs(policy=settings.policy, limits=settings.limits)
     listed = _listed(settings, specs, names.by_name, table_tools, generic_tools, server_tools, previous)

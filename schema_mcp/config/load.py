@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from schema_mcp.config.check import checked, from_text
+from schema_mcp.config.contradictions import contradictions
 from schema_mcp.config.database import KEY
 from schema_mcp.config.model import Settings
 from schema_mcp.config.sources import read_sources
@@ -59,7 +60,10 @@ def load(
         _take(key, value, place, sections, mistakes)
     if mistakes:
         raise ConfigurationError(mistakes)
-    return Settings(sources=sources, **{name: _SECTIONS[name](**members) for name, members in sections.items()})
+    settings = Settings(sources=sources, **{name: _SECTIONS[name](**members) for name, members in sections.items()})
+    if mistakes := contradictions(settings):
+        raise ConfigurationError(mistakes)
+    return settings
 
 
 def known_keys() -> dict[str, type]:

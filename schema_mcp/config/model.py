@@ -53,6 +53,10 @@ class AccessSettings:
     rules: tuple[str, ...] = ()
     #: Most rows that one update or delete may touch; where it would touch more, it touches none.
     max_affected_rows: int = 1_000
+    #: "off"; "read": execute_sql and explain_query run a caller's own statements, read-only in the database itself;
+    #: "write": they may write (only with mode = "write"). Nothing but the role's rights bounds what they read, so it
+    #: goes with no key that hides tables or columns.
+    sql: str = "off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +212,7 @@ class Settings:
 #: Keys that take one of a few words, or a list of them.
 CHOICES: dict[str, tuple[str, ...]] = {
     "access.mode": ("read", "insert", "write"),
+    "access.sql": ("off", "read", "write"),
     "watch.reader": ("auto", "information_schema"),
     "watch.listen": ("auto", "off"),
     "tools.surface": ("auto", "tables", "generic", "progressive"),

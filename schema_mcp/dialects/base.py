@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 
 from schema_mcp.dialects.queries import Query
+from schema_mcp.dialects.sql import SqlAccess
 from schema_mcp.errors import CallError, StatementRefused
 from schema_mcp.schema.model import Column, Schema, Table, TableName
 from schema_mcp.schema.select import Selection
@@ -226,6 +227,10 @@ class Dialect(Protocol):
     identity: str
     #: Statements for idempotency keys beside the data: `installed`, `claim`, `held`, `keep`, `forget`.
     idempotency: Mapping[str, Query]
+    #: A query for rights of the role that a server should not have, one as text a row; empty where there are no roles.
+    excess: str
+    #: How a statement of a caller's own is run.
+    sql: SqlAccess
 
     def engine_options(self, url: sa.URL, limits: SessionLimits) -> tuple[sa.URL, Mapping[str, Any]]:
         """The URL for `create_async_engine` and its keyword arguments (connect_args and such), limits set."""

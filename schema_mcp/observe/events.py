@@ -60,6 +60,22 @@ class RelationsLeftOut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoleExceeds:
+    """The role of the connection has rights that a server of callers should not have."""
+
+    source: str
+    rights: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        """For people, and for `server_status`."""
+        return (
+            f"the database role has {', '.join(self.rights)}: what callers do is bounded by this server alone, not "
+            "by the database; serve with a role that has only the rights on tables that callers need"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListeningChanged:
     """The database's notifications of DDL arrive from now on, or do so no longer; the poll goes on either way."""
 
@@ -138,6 +154,7 @@ Observation: TypeAlias = (
     | CatalogReadFailed
     | ReadingPostponed
     | RelationsLeftOut
+    | RoleExceeds
     | ListeningChanged
     | HistoryKept
     | HistoryUnavailable

@@ -17,6 +17,7 @@ from schema_mcp.observe.events import (
     Observation,
     ReadingPostponed,
     RelationsLeftOut,
+    RoleExceeds,
     ServerStarted,
     ServerStopped,
 )
@@ -56,6 +57,8 @@ def _line(observation: Observation) -> tuple[int, str]:
         case RelationsLeftOut(source=source, relations=relations):
             names = _names(relations)
             return logging.WARNING, f"'{source}': not served, for the database itself cannot describe it: {names}"
+        case RoleExceeds(source=source):
+            return logging.WARNING, f"'{source}': {observation.message}"
         case ListeningChanged(source=source, listening=listening):
             state = "are told at once by the database" if listening else "are found by the poll alone"
             return logging.INFO, f"changes of the schema of '{source}' {state}"

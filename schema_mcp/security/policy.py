@@ -33,6 +33,14 @@ _RIGHTS: Mapping[AccessMode, frozenset[str]] = {
 }
 
 
+class SqlMode(StrEnum):
+    """What a caller's own SQL may do (`access.sql`)."""
+
+    OFF = "off"
+    READ = "read"
+    WRITE = "write"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Immutable; made from the configuration. `masks`: the patterns of masked columns, by source.
@@ -42,6 +50,7 @@ class Policy:
     """
 
     mode: AccessMode
+    sql: SqlMode = SqlMode.OFF
     rules: tuple[AccessRule, ...] = ()
     masks: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     #: Of tables that were asked for: their modes, and the rules of their columns.
@@ -104,6 +113,8 @@ class Policy:
                 return True  # each call in it is asked for
             case "update" | "delete":
                 return mode is AccessMode.WRITE
+            case "sql" | "explain":
+                return self.sql is not SqlMode.OFF
         return action in ("read", "inspect") and mode is not AccessMode.NONE
 
     def check(self, action: str, table: Table) -> None:
@@ -120,8 +131,15 @@ class Policy:
             f"{reason}; whoever runs it can change that.",
         )
 
+    @property
+    def sql_writes(self) -> bool:
+        """Sessions for a caller's own SQL are opened for writing too."""
+        return self.sql is SqlMode.WRITE and self.mode is AccessMode.WRITE
+
     def hints(self, action: str) -> tuple[bool, bool, bool]:
         """(read-only, destructive, idempotent) of MCP's tool annotations for an action."""
+        if action == "sql" and self.sql_writes:
+            return False, True, False
         return {
             "batch": (self.mode is AccessMode.READ, self.mode is AccessMode.WRITE, self.mode is AccessMode.READ),
             "insert": (False, False, False),

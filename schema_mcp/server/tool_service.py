@@ -18,6 +18,7 @@ from schema_mcp.catalog.registry import Registry
 from schema_mcp.catalog.surface import order
 from schema_mcp.errors import CallError, ErrorCode, StaleSchema, Unavailable, UnknownTool
 from schema_mcp.execute.executor import Executor
+from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.observe.events import CallFinished, Observe
 from schema_mcp.server.activated import Activated, ListChanged
 from schema_mcp.server.batch import run_apart, run_together
@@ -32,6 +33,7 @@ from schema_mcp.tools.base import (
     RefreshOutcome,
     RefreshPlan,
     ServerStatus,
+    SqlPlan,
     StatementPlan,
     StatusPlan,
     ToolSpec,
@@ -78,6 +80,7 @@ class CatalogToolService:
         keepers: Mapping[str, Keeper],
         observe: Observe,
         *,
+        sql: Mapping[str, SqlExecutor],
         status: Callable[[], ServerStatus],
         list_ttl_ms: int,
     ) -> None:
@@ -85,6 +88,7 @@ class CatalogToolService:
         self._executors = executors
         self._watcher = watcher
         self._keepers = keepers
+        self._sql = sql
         self._status = status
         self._observe = observe
         self.list_ttl_ms = list_ttl_ms
@@ -189,6 +193,9 @@ class CatalogToolService:
                     return tell(await self._histories(queries)), 0
                 case StatusPlan(answer=describe):
                     return describe(self._status()), 0
+                case SqlPlan(source=source, answer=show):
+                    shown = await self._sql[source].run(server_plan, catalog.generation)
+                    return show(shown), len(shown.rows)
                 case ActivatePlan():
                     return self._activate(name, server_plan, caller), 0
                 case BatchPlan():

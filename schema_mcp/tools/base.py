@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from schema_mcp.dialects.base import DriverValue, Statement
+from schema_mcp.dialects.sql import SqlColumn
 from schema_mcp.errors import CallError, StatementRefused
 from schema_mcp.schema.model import TableName
 from schema_mcp.state.keys import Once
@@ -28,6 +29,10 @@ class Action(StrEnum):
     INSERT = "insert"
     UPDATE = "update"
     DELETE = "delete"
+    #: Runs a statement of the caller's own.
+    SQL = "sql"
+    #: Tells the plan of a statement; runs it at most to be rolled back.
+    EXPLAIN = "explain"
     #: Whatever the calls in it do.
     BATCH = "batch"
     #: Touches no row: describing, refreshing.
@@ -144,6 +149,40 @@ class StatementPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SqlResult:
+    """What a statement of the caller's own gave. `columns`: None where the statement has none.
+
+    `affected`: rows written, where the database says so. `plan`: the text of an explanation.
+    """
+
+    rows: tuple[bytes, ...] = ()
+    columns: tuple[SqlColumn, ...] | None = None
+    truncated: bool = False
+    cut_columns: tuple[str, ...] = ()
+    affected: int | None = None
+    plan: str = ""
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlPlan:
+    """One statement of the caller's own. `parameters`: JSON values, in the order of the placeholders.
+
+    `limit`: as in `StatementPlan`. `explain`: not the rows are wanted but the plan of the statement, and with `analyze`
+    what it took; it is rolled back.
+    """
+
+    source: str
+    sql: str
+    parameters: tuple[Any, ...]
+    writes: bool
+    limit: int
+    answer: Callable[[SqlResult], bytes]
+    explain: bool = False
+    analyze: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerPlan:
     """The answer is known from the catalog alone."""
 
@@ -203,6 +242,8 @@ class SourceStatus:
     pool_size: int
     pool_in_use: int
     history: HistoryStatus
+    #: What is to be warned of: rights that the role has and should not.
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,4 +282,4 @@ class StatusPlan:
     answer: Callable[[ServerStatus], bytes]
 
 
-Plan: TypeAlias = StatementPlan | AnswerPlan | RefreshPlan | HistoryPlan | StatusPlan | ActivatePlan
+Plan: TypeAlias = StatementPlan | SqlPlan | AnswerPlan | RefreshPlan | HistoryPlan | StatusPlan | ActivatePlan

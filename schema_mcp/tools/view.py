@@ -47,6 +47,11 @@ class CatalogView(Protocol):
         """What cursors are signed with."""
         ...
 
+    @property
+    def sql_writes(self) -> bool:
+        """Statements of a caller's own may write."""
+        ...
+
     def resolve(self, given: Any) -> Target:
         """The table that `given` names: as `list_tables` shows it, qualified, or by its slug.
 

@@ -412,3 +412,23 @@ with recursive locked (oid) as (
     join pg_rewrite r on r.oid = d.objid
 )
 select oid from locked
+
+-- name: excess
+-- Rights of the role, or of one that it may become by SET ROLE, that a server of callers should not have. A superuser
+-- has all of them.
+select distinct r.word
+from pg_catalog.pg_roles m
+cross join lateral (values
+    ('SUPERUSER', m.rolsuper),
+    ('BYPASSRLS', m.rolbypassrls),
+    ('REPLICATION', m.rolreplication),
+    ('CREATEROLE', m.rolcreaterole),
+    (m.rolname::pg_catalog.text,
+     m.rolname in ('pg_write_server_files', 'pg_execute_server_program', 'pg_read_server_files'))
+) as r (word, held)
+where r.held and case
+    when (select u.rolsuper from pg_catalog.pg_roles u where u.rolname = current_user)
+    then m.rolname = current_user and r.word = 'SUPERUSER'
+    else pg_catalog.pg_has_role(m.oid, 'MEMBER')
+end
+order by r.word

@@ -24,7 +24,9 @@ from schema_mcp.dialects.base import (
 from schema_mcp.dialects.postgresql import conditions, errors, inserts, reader, statements, values
 from schema_mcp.dialects.postgresql.aggregates import PostgresqlAggregates
 from schema_mcp.dialects.postgresql.fetch import QUERIES
+from schema_mcp.dialects.postgresql.sql import PostgresqlSql
 from schema_mcp.dialects.queries import load
+from schema_mcp.dialects.sql import SqlAccess
 from schema_mcp.errors import CallError
 from schema_mcp.schema.model import Column, Table
 from schema_mcp.schema.select import Selection
@@ -67,6 +69,8 @@ class PostgresqlDialect:
     aggregates: Aggregates = PostgresqlAggregates()
     identity = QUERIES["identity"].sql
     idempotency = load("schema_mcp.dialects.postgresql", "idempotency.sql")
+    excess = QUERIES["excess"].sql
+    sql: SqlAccess = PostgresqlSql()
 
     def __init__(self, *, portable_reader: bool = False) -> None:
         self.portable_reader = portable_reader

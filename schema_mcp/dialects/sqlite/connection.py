@@ -102,6 +102,10 @@ class SqliteConnection(aiosqlite.Connection):
         """Whether it was closed or given up."""
         return not self._running or self._connection is None
 
+    def lingers(self) -> bool:
+        """Whether it was given up, and its thread has not ended yet."""
+        return not self._running and self._thread.is_alive()
+
     async def close(self) -> None:
         """Closes it, unless it was given up: then it closes itself."""
         if self._running:

@@ -24,9 +24,11 @@ from schema_mcp.dialects.base import (
     translate_row,
 )
 from schema_mcp.dialects.queries import load
+from schema_mcp.dialects.sql import SqlAccess
 from schema_mcp.dialects.sqlite import errors, inserts, reader, statements, values
 from schema_mcp.dialects.sqlite.aggregates import SqliteAggregates
 from schema_mcp.dialects.sqlite.connection import DatabaseFile, SqliteConnection
+from schema_mcp.dialects.sqlite.sql import SqliteSql
 from schema_mcp.dialects.sqlite.tagged import TAGS
 from schema_mcp.errors import CallError, CatalogReadError, ConfigurationError
 from schema_mcp.schema.model import Column, Table
@@ -60,6 +62,8 @@ class SqliteDialect:
     aggregates: Aggregates = SqliteAggregates()
     identity = statements.IDENTITY
     idempotency = load("schema_mcp.dialects.sqlite", "idempotency.sql")
+    excess = ""
+    sql: SqlAccess = SqliteSql()
 
     def __init__(self) -> None:
         self.sqlalchemy: SqlalchemyDialect = sqlalchemy_aiosqlite.dialect()

@@ -71,6 +71,8 @@ def _source(source: SourceStatus) -> dict[str, Any]:
         told["hint"] = (
             "The database itself cannot describe what is left out: what it refers to, or its module, is gone."
         )
+    if source.warnings:
+        told["warnings"] = list(source.warnings)
     if source.confirmed_at is not None:
         told["schema_true_at"] = iso(source.confirmed_at)
         told["schema_age_s"] = round(max(0.0, time.time() - source.confirmed_at), 1)

@@ -1,0 +1,215 @@
+"""A caller's own statement on PostgreSQL: prepared by the extended protocol, which takes one statement and no more.
+
+Reading, in this order, so that the database itself holds it: (1) `BEGIN READ ONLY`; (2) Parse and Describe, which run
+nothing: what gives no rows (COMMIT, SET, LISTEN, DO, COPY ...) is refused; (3) a query of our own for the types, after
+which nothing can make the transaction read-write (manual, SET TRANSACTION); (4) a portal, read a few rows at a time;
+(5) ROLLBACK, so that not even a NOTIFY goes out, and the connection is closed, and with it whatever a function did to
+the session.
+Whether a statement writes is never found out from its words. What functions do outside of any transaction is bounded by
+the role's rights alone.
+
+Values come as PostgreSQL's texts, so that no codec of the driver's changes one.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import asyncpg
+import orjson
+
+from schema_mcp.dialects.base import Connection
+from schema_mcp.dialects.postgresql import errors, parameters
+from schema_mcp.dialects.postgresql.fetch import QUERIES
+from schema_mcp.dialects.postgresql.texts import Writer, writer
+from schema_mcp.dialects.postgresql.types import TypeGone, Types
+from schema_mcp.dialects.postgresql.values import checked_text
+from schema_mcp.dialects.sql import ONLY_READS, OpenSql, SqlColumn, SqlStatement, unique_names
+from schema_mcp.errors import CallError, ErrorCode, InvalidArgument, StatementRefused, Unavailable
+from schema_mcp.schema.types import SqlType
+
+_SEVERAL = "cannot insert multiple commands"
+
+
+class PostgresqlSql:
+    """See the module."""
+
+    placeholders = "$1, $2, ..."
+
+    async def open(self, connection: Connection, statement: SqlStatement) -> "OpenPostgresqlSql":
+        """See `SqlAccess`."""
+        try:
+            checked_text(statement.text)
+        except ValueError as refused:
+            raise InvalidArgument(ErrorCode.INVALID_ARGUMENT, f"'sql': {refused}", "Leave it out.") from None
+        await connection.execute("BEGIN" if statement.writes else "BEGIN READ ONLY")
+        taken, given = await _described(connection, statement.text)
+        if not statement.writes:
+            refuse_commands(given)
+        if len(taken) != len(statement.parameters):
+            raise InvalidArgument(
+                ErrorCode.INVALID_ARGUMENT,
+                f"the statement has {len(taken)} parameters, and {len(statement.parameters)} were given",
+                "Give 'parameters' a value for each of $1, $2, ... in their order.",
+            )
+        kinds = {type_.oid for type_ in (*taken, *(attribute.type for attribute in given))}
+        found = await connection.fetch(QUERIES["types"].sql, list(kinds))
+        types = Types(found)
+        names = {row["oid"]: row["name"] for row in found}
+        try:
+            by_oid = {oid: types.column_type(oid, -1, None).type for oid in kinds}
+        except TypeGone as gone:
+            raise Unavailable(ErrorCode.BUSY, f"{gone} since the statement was read", "Send it again.") from None
+        _take_texts(connection, kinds)
+        values = [
+            _bound(place, by_oid[type_.oid], value)
+            for place, (type_, value) in enumerate(zip(taken, statement.parameters, strict=True), start=1)
+        ]
+        columns = tuple(
+            SqlColumn(name, names[attribute.type.oid])
+            for name, attribute in zip(unique_names([one.name for one in given]), given, strict=True)
+        )
+        prepared = await connection.prepare(statement.text)
+        writers = [writer(by_oid[attribute.type.oid]) for attribute in given]
+        return OpenPostgresqlSql(connection, prepared, values, columns, writers)
+
+    async def commit(self, connection: Connection, opened: OpenSql) -> None:
+        """See `SqlAccess`."""
+        await connection.execute("COMMIT")
+
+    async def stop(self, connection: Connection) -> None:
+        """Waits for a cancelled statement to end, as asyncpg does before the next one."""
+        await connection.execute("ROLLBACK")
+
+    def lingers(self, connection: Connection) -> bool:
+        """What runs on is the database's own."""
+        return False
+
+    def explaining(self, *, analyze: bool) -> str:
+        """The options in parentheses, after which no further ones are taken from the statement."""
+        return "EXPLAIN (ANALYZE) " if analyze else "EXPLAIN (ANALYZE FALSE) "
+
+    def plan_text(self, rows: Sequence[bytes]) -> str:
+        """A line a row."""
+        return "\n".join(str(line) for row in rows for line in orjson.loads(row).values())
+
+    def translate(self, error: BaseException, statement: SqlStatement) -> CallError | None:
+        """As of any statement, and what is wrong with this one by its place."""
+        if isinstance(error, UnicodeDecodeError):
+            return StatementRefused(
+                ErrorCode.DATABASE_ERROR,
+                "a value is not in the encoding that the database names",
+                "Select it as bytes: convert_to(column, 'SQL_ASCII'), or without the column.",
+            )
+        state = getattr(error, "sqlstate", None) or ""
+        if isinstance(error, asyncpg.PostgresError) and state.startswith("42") and state != "42501":
+            return _wrong(error, state, statement)
+        known = errors.translate(error, None)
+        if known is not None and known.code is ErrorCode.READ_ONLY:
+            known.hint = ONLY_READS
+        return known
+
+
+class OpenPostgresqlSql:
+    """A prepared statement in its transaction."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        prepared: Any,
+        values: Sequence[str | None],
+        columns: tuple[SqlColumn, ...],
+        writers: Sequence[Writer],
+    ) -> None:
+        self._connection = connection
+        self._prepared = prepared
+        self._values = values
+        self._writers = writers
+        self._labels = [orjson.dumps(column.name).decode() + ":" for column in columns]
+        self._cursor: Any = None
+        self.columns = columns or None
+        self.affected: int | None = None
+
+    async def fetch(self, max_rows: int) -> list[bytes]:
+        """See `OpenSql`. Raises: CallError (`not_allowed`) if the statement has ended the transaction."""
+        if self.columns is None:
+            await self._prepared.fetch(*self._values)
+            count = (self._prepared.get_statusmsg() or "").rpartition(" ")[2]
+            self.affected = int(count) if count.isdigit() else None
+            self._require_transaction()
+            return []
+        if self._cursor is None:
+            self._cursor = await self._prepared.cursor(*self._values)
+        records = await self._cursor.fetch(max_rows)
+        self._require_transaction()
+        return [self._object(record) for record in records]
+
+    def _object(self, record: Any) -> bytes:
+        values = (
+            label + ("null" if text is None else write(text))
+            for label, write, text in zip(self._labels, self._writers, record, strict=True)
+        )
+        return f"{{{','.join(values)}}}".encode()
+
+    def _require_transaction(self) -> None:
+        if not self._connection.is_in_transaction():
+            hint = "Nothing was done. A statement runs in a transaction of its own, which ends by itself."
+            raise StatementRefused(ErrorCode.NOT_ALLOWED, "the statement ended the transaction that it ran in", hint)
+
+
+def refuse_commands(attributes: Sequence[Any]) -> None:
+    """Raises: CallError (`not_allowed`) for a statement that gives no rows."""
+    if not attributes:
+        message = "only statements that give rows can be run here, and this one gives none"
+        raise StatementRefused(ErrorCode.NOT_ALLOWED, message, ONLY_READS)
+
+
+async def _described(connection: Connection, text: str) -> tuple[Sequence[Any], Sequence[Any]]:
+    """The parameters and the columns of the statement, as asyncpg's `prepare` has them but for the types that it does
+    not know: those it would look into, and it refuses some (a record with an aclitem in it)."""
+    state = await connection._protocol.prepare("", text, None, record_class=asyncpg.Record)
+    _take_texts(connection, state._init_types())
+    return state._get_parameters(), state._get_attributes()
+
+
+def _take_texts(connection: Connection, oids: Iterable[int]) -> None:
+    """All values of these types come and go as text from now on.
+
+    By the part of asyncpg beneath `set_type_codec`, which itself takes neither arrays nor ranges nor records.
+    """
+    settings = connection._protocol.get_settings()
+    for oid in oids:
+        settings.add_python_codec(oid, "", "", (), "scalar", _same, _same, "text")
+
+
+def _same(text: str) -> str:
+    return text
+
+
+def _bound(place: int, type_: SqlType, value: Any) -> str | None:
+    try:
+        return parameters.text(type_, value)
+    except ValueError as refused:
+        raise InvalidArgument(
+            ErrorCode.INVALID_VALUE,
+            f"parameter ${place} takes a value of type {type_.native}: {refused}",
+            "A string is read as PostgreSQL reads it; a cast in the statement ($1::date) says the type.",
+        ) from None
+
+
+def _wrong(error: asyncpg.PostgresError, state: str, statement: SqlStatement) -> CallError:
+    message = errors.reason(error)
+    if _SEVERAL in message:
+        return InvalidArgument(
+            ErrorCode.INVALID_ARGUMENT,
+            "'sql' holds more than one statement",
+            "Send one statement a call.",
+            sqlstate=state,
+        )
+    details: dict[str, object] = {}
+    at = ""
+    if (position := error.position) is not None and (place := int(position) - len(statement.prefix)) > 0:
+        details["position"] = place
+        at = f" at character {place}: {statement.sql[place - 1 : place + 39]!r}"
+    words = [str(part) for part in (error.hint, error.detail) if part]
+    hint = " ".join([*words, "list_tables and describe_table tell the names; then send the statement again."])
+    return InvalidArgument(ErrorCode.INVALID_ARGUMENT, f"{message}{at}", hint, sqlstate=state, details=details or None)

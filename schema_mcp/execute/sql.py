@@ -1,0 +1,192 @@
+"""Runs a caller's own statement: on a connection opened for it and closed after it, so that nothing that it did to its
+session meets anybody else; not more than a few at a time.
+
+The time limits are kept here, not by settings of the session alone, which a statement may change. It is committed
+after it has ended, if it may write; else it is rolled back, whatever it was.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+from schema_mcp.dialects.base import Connection
+from schema_mcp.dialects.sql import OpenSql, SqlStatement
+from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown, Unavailable
+from schema_mcp.execute.cut import cut
+from schema_mcp.execute.engines import Database
+from schema_mcp.execute.executor import STOP_TIMEOUT_S, ExecutionLimits
+from schema_mcp.tools.base import SqlPlan, SqlResult
+
+#: Statements of callers' own that run at once, each on a connection besides the pool's.
+MAX_AT_ONCE = 4
+#: Rows taken at a time, and how many bytes of them are hoped for.
+BATCH_ROWS, BATCH_BYTES = 500, 1_000_000
+
+
+class SqlExecutor:
+    """Runs `SqlPlan`s against one database. `on_write` is told of each commit: it may have changed the schema."""
+
+    def __init__(self, database: Database, limits: ExecutionLimits, on_write: Callable[[], None]) -> None:
+        self.database = database
+        self.limits = limits
+        self.on_write = on_write
+        self._places = asyncio.Semaphore(MAX_AT_ONCE)
+        #: How many have a place.
+        self.running = 0
+        #: Connections whose statement goes on though it was given up; each takes a place until it ends.
+        self._lingering: list[Connection] = []
+
+    async def run(self, plan: SqlPlan, generation: int) -> SqlResult:
+        """The plan's result.
+
+        Raises: CallError; asyncio.CancelledError once the statement runs no more.
+        """
+        access = self.database.dialect.sql
+        prefix = access.explaining(analyze=plan.analyze) if plan.explain else ""
+        statement = SqlStatement(sql=plan.sql, parameters=plan.parameters, writes=plan.writes, prefix=prefix)
+        run = _Run(plan.limit, self.limits.max_bytes)
+        try:
+            async with (
+                asyncio.timeout(self.limits.call_timeout_s) as limit,
+                self._place(),
+                self.database.single() as connection,
+            ):
+                await self._transact(connection, statement, run)
+        except (CallError, asyncio.CancelledError):
+            raise
+        except BaseException as error:
+            if run.committing:
+                raise _unknown() from error
+            if limit.expired():
+                raise _too_long("call", self.limits.call_timeout_s) from None
+            translated = access.translate(error, statement)
+            if translated is None:
+                raise
+            raise translated from error
+        if plan.writes:
+            self.on_write()
+        return run.result(generation, access.plan_text(run.rows) if plan.explain else "")
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        self._lingering = [one for one in self._lingering if self.database.dialect.sql.lingers(one)]
+        if len(self._lingering) >= MAX_AT_ONCE:
+            raise _busy(self.database.name)
+        try:
+            async with asyncio.timeout(self.database.acquire_timeout_s):
+                await self._places.acquire()
+        except TimeoutError:
+            raise _busy(self.database.name) from None
+        self.running += 1
+        try:
+            yield
+        finally:
+            self.running -= 1
+            self._places.release()
+
+    async def _transact(self, connection: Connection, statement: SqlStatement, run: "_Run") -> None:
+        access = self.database.dialect.sql
+        limit_s = self.limits.statement_timeout_s
+        try:
+            async with asyncio.timeout(limit_s) as limit:
+                run.opened = opened = await access.open(connection, statement)
+                while not run.full and (rows := await opened.fetch(run.wanted)):
+                    run.add(rows)
+            if statement.writes:
+                run.committing = True
+                try:
+                    await access.commit(connection, opened)
+                except BaseException as error:
+                    refused = access.translate(error, statement)
+                    run.committing = refused is None or refused.code is ErrorCode.DATABASE_UNAVAILABLE
+                    raise
+                run.committing = False
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise _too_long("statement", limit_s) from None
+        finally:
+            await self._stop(connection)
+            if access.lingers(connection):
+                self._lingering.append(connection)
+
+    async def _stop(self, connection: Connection) -> None:
+        """Bounded, and not cut short by a further cancel: it would leave the statement running."""
+        stopping = asyncio.create_task(self._run_stop(connection))
+        while not stopping.done():
+            with suppress(asyncio.CancelledError):  # the caller passes the first one on
+                await asyncio.wait({stopping})
+
+    async def _run_stop(self, connection: Connection) -> None:
+        with suppress(Exception):  # the connection is closed next, and ends what is left
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self.database.dialect.sql.stop(connection)
+
+
+class _Run:
+    """Rows up to the limit and the byte cap, and how far it got. `committing`: COMMIT may have reached the database."""
+
+    def __init__(self, limit: int, max_bytes: int) -> None:
+        self.limit = limit
+        self.max_bytes = max_bytes
+        self.rows: list[bytes] = []
+        self.size = 0
+        self.largest = 0
+        self.full = False
+        self.cut: tuple[str, ...] = ()
+        self.opened: OpenSql | None = None
+        self.committing = False
+
+    @property
+    def wanted(self) -> int:
+        """How many rows to ask for next: one at first, then as many as are small enough together."""
+        if not self.rows:
+            return 1
+        by_size = min(BATCH_BYTES, self.max_bytes - self.size) // max(1, self.largest)
+        return max(1, min(BATCH_ROWS, by_size, self.limit + 1 - len(self.rows)))
+
+    def add(self, rows: list[bytes]) -> None:
+        for row in rows:
+            if len(self.rows) >= self.limit or (self.rows and self.size + len(row) > self.max_bytes):
+                self.full = True
+                return
+            self.largest = max(self.largest, len(row))
+            if len(row) > self.max_bytes:
+                row, self.cut = cut(row, self.max_bytes)
+            self.rows.append(row)
+            self.size += len(row) + 1
+
+    def result(self, generation: int, plan: str) -> SqlResult:
+        assert self.opened is not None
+        return SqlResult(
+            rows=tuple(self.rows),
+            columns=self.opened.columns,
+            truncated=self.full,
+            cut_columns=self.cut,
+            affected=self.opened.affected,
+            plan=plan,
+            generation=generation,
+        )
+
+
+def _busy(name: str) -> Unavailable:
+    return Unavailable(
+        ErrorCode.BUSY,
+        f"{MAX_AT_ONCE} statements of callers' own run already on database '{name}'",
+        "Try again in a moment, or send fewer at once.",
+    )
+
+
+def _too_long(what: str, limit_s: float) -> LimitReached:
+    return LimitReached(
+        ErrorCode.TIMEOUT,
+        f"the {what} took longer than {limit_s:g} s and was stopped",
+        "Nothing was written. Ask for less: a condition on an indexed column, fewer joins; explain_query helps.",
+    )
+
+
+def _unknown() -> OutcomeUnknown:
+    return OutcomeUnknown(
+        "the connection was lost while the statement was being committed",
+        "Look whether it was done before you send it again.",
+    )
