@@ -28,6 +28,7 @@ READING = ["query_pets", "query_vets"]
 INSERTING = ["insert_pets", "insert_vets", *READING]
 
 
+@PLACES
 @pytest.mark.parametrize("era", [LEGACY, MODERN])
 async def test_tools_that_write_come_and_go_with_the_mode(pets: Place, tmp_path: Path, era: str) -> None:
     async with owned(pets.url, tmp_path, era=era) as owner:

@@ -48,7 +48,7 @@ async def test_a_wrong_file_leaves_the_last_good_one_and_every_mistake_is_told(p
             "server.secret: takes at least 16 characters",
         )
         assert await owner.edit("[access") == refused(
-            tmp_path, "is not valid TOML: Expected ']' at the end of a table declaration (at line 5, column 8)"
+            tmp_path, "is not valid TOML: Expected ']' at the end of a table declaration (at end of document)"
         )
         assert owner.app.registry.current is before
         assert await owner.edit("[access]\nmode = 'insert'") == took("access.mode")
@@ -189,9 +189,8 @@ async def process(pets: Place, folder: Path, era: str) -> AsyncIterator[Peer]:
         yield await join(stack, server, era)
 
 
-@pytest.mark.parametrize("era", [LEGACY, MODERN])
-async def test_a_server_follows_its_file_and_tells_its_clients(pets: Place, tmp_path: Path, era: str) -> None:
-    async with process(pets, tmp_path, era) as peer:
+async def test_a_server_follows_its_file_and_tells_its_clients(pets: Place, tmp_path: Path) -> None:
+    async with process(pets, tmp_path, MODERN) as peer:
         assert await peer.table_tools() == ["insert_pets", "query_pets"]
         (tmp_path / "config.toml").write_text("[access]\nmode = 'read'")
         await peer.hears()
