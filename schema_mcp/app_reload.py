@@ -49,18 +49,20 @@ class Reload:
         read = reread(self.settings, found)
         if read.changed:
             new = read.settings
-            await self._swap.resettle(policy(new), surface(new), tool_limits(new), lambda: self._take(new))
-        return read
+            # Whatever can fail does so before anything is changed.
+            resettle = [source.resettling(new) for source in self._sources.values()]
+            executors = MappingProxyType({name: source.executor(new) for name, source in self._sources.items()})
 
-    def _take(self, settings: Settings) -> None:
-        for source in self._sources.values():
-            source.resettle(settings)
-        self._service.executors = MappingProxyType(
-            {name: source.executor(settings) for name, source in self._sources.items()}
-        )
-        self.settings = settings
-        for subscriber in self._subscribers:
-            subscriber(settings)
+            def together() -> None:
+                for each in resettle:
+                    each()
+                self._service.executors = executors
+                self.settings = new
+                for subscriber in self._subscribers:
+                    subscriber(new)
+
+            await self._swap.resettle(policy(new), surface(new), tool_limits(new), together)
+        return read
 
 
 class FileWatch:

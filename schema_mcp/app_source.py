@@ -5,7 +5,7 @@ It knows no other source; `app.py` puts them together.
 
 import asyncio
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +57,22 @@ class AppSource:
         """Runs calls under these limits."""
         return Executor(self.database, execution_limits(settings), self.follower.notice, self.keys)
 
-    def resettle(self, settings: Settings) -> None:
-        """What begins from now on is held to these limits by the database; what runs goes on as it began."""
-        self.database.reopen(session_limits(settings))
-        self.sql.database.reopen(sql_session_limits(settings))
-        self.sql.limits = execution_limits(settings)
+    def resettling(self, settings: Settings) -> Callable[[], None]:
+        """A function that cannot fail: what begins after its call is held to these limits by the database; what runs
+        goes on as it began.
+
+        Raises: ConfigurationError.
+        """
+        reopen = self.database.reopening(session_limits(settings))
+        reopen_sql = self.sql.database.reopening(sql_session_limits(settings))
+        limits = execution_limits(settings)
+
+        def resettle() -> None:
+            reopen()
+            reopen_sql()
+            self.sql.limits = limits
+
+        return resettle
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -85,12 +85,20 @@ class Database:
         """
         self._generation += 1
 
-    def reopen(self, session: SessionLimits) -> None:
-        """Connections are opened under these limits from now on; those of before, as for `renew`."""
-        if session != self._session:
-            self._open = self.dialect.engine_options(self._url, session)[1]["async_creator"]
-            self._session = session
-            self.renew()
+    def reopening(self, session: SessionLimits) -> Callable[[], None]:
+        """A function that cannot fail: from its call on connections are opened under these limits, and it is with those
+        of before as for `renew`.
+
+        Raises: ConfigurationError.
+        """
+        open_ = self.dialect.engine_options(self._url, session)[1]["async_creator"]
+
+        def reopen() -> None:
+            if session != self._session:
+                self._open, self._session = open_, session
+                self.renew()
+
+        return reopen
 
     async def close(self) -> None:
         """Closes everything that is idle. Bounded."""
