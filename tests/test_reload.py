@@ -1,12 +1,18 @@
 """Other settings in a running server, on every database: what clients see, what the engine holds to, what goes on."""
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from tests.conftest import Place
+from schema_mcp.dialects.base import SessionLimits
+from schema_mcp.dialects.sqlite.dialect import SqliteDialect
+from schema_mcp.execute.engines import Database
+from tests.conftest import Place, sqlite_place
 from tests.owner import owned, took
 from tests.peers import FIXED, FIXED_IN_WRITE, LEGACY, MODERN, inside
 from tests.test_running import POSTGRESQL, SLOW, count, locked
@@ -217,3 +223,36 @@ async def test_a_cursor_goes_on_where_limits_and_mode_change(pets: Place, tmp_pa
         await owner.edit("[access]\nmode = 'read'\n[limits]\nfilters = 5")
         rest = {"columns": ["id"], "limit": 5, "cursor": first["next_cursor"]}
         assert await owner.peer.rows("query_pets", rest) == [{"id": 2}, {"id": 3}]
+
+
+async def test_a_connection_that_was_being_opened_under_the_old_mode_serves_no_later_call(tmp_path: Path) -> None:
+    url = sa.make_url(f"sqlite:///{sqlite_place(tmp_path / 'pets.sqlite').url}")
+    limits = SessionLimits(statement_timeout_s=1, lock_timeout_s=1, idle_in_transaction_timeout_s=1, read_only=False)
+    asked, may_open = asyncio.Event(), asyncio.Event()
+
+    class Slow(SqliteDialect):
+        def engine_options(self, url: sa.URL, limits: SessionLimits) -> tuple[sa.URL, Mapping[str, Any]]:
+            target, options = super().engine_options(url, limits)
+
+            async def open_() -> Any:
+                asked.set()
+                await may_open.wait()
+                return await options["async_creator"]()
+
+            return target, {"async_creator": open_}
+
+    database = Database("database", url, Slow(), limits, size=1, acquire_timeout_s=5)
+
+    async def take() -> None:
+        async with database.connection() as connection:
+            with pytest.raises(Exception, match="readonly"):
+                await connection.execute("CREATE TABLE pets (id)")
+
+    async with asyncio.timeout(10):
+        taking = asyncio.create_task(take())
+        await asked.wait()
+        database.reopening(replace(limits, read_only=True))()
+        may_open.set()
+        await taking
+        await take()
+    await database.close()
