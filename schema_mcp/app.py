@@ -9,23 +9,22 @@ from types import MappingProxyType
 
 import sqlalchemy as sa
 
+from schema_mcp.app_reload import LOOK_INTERVAL_S, FileWatch, Reload
+from schema_mcp.app_settings import policy, surface, tool_limits
 from schema_mcp.app_source import AppSource, database_url, wire
 from schema_mcp.catalog.build import BuildSettings, Catalog, build
 from schema_mcp.catalog.registry import Registry
-from schema_mcp.catalog.surface import Surface
 from schema_mcp.config.model import Settings
-from schema_mcp.config.rules import parse_rule
+from schema_mcp.config.origin import Origin
 from schema_mcp.dialects.choose import choose_dialect
 from schema_mcp.execute.engines import Database
 from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.observe.events import Observe
-from schema_mcp.security.policy import AccessMode, Policy, SqlMode
 from schema_mcp.server.activated import ListChanged
 from schema_mcp.server.tool_service import CatalogToolService
 from schema_mcp.state.keeper import Keeper
 from schema_mcp.tools.base import ServerStatus
 from schema_mcp.tools.cursor import CursorSecret
-from schema_mcp.tools.target import ToolLimits
 from schema_mcp.watch.listen import Listener
 from schema_mcp.watch.poll import Poll
 from schema_mcp.watch.swap import Swap
@@ -42,6 +41,9 @@ class App:
     service: CatalogToolService
     #: Set after each change of the served list; whoever tells the clients clears it.
     list_changed: ListChanged
+    reload: Reload
+    #: Follows the file of the settings, where the program was told which it is.
+    file_watch: FileWatch | None
 
     @property
     def database(self) -> Database:
@@ -69,19 +71,23 @@ class App:
 
 
 @asynccontextmanager
-async def running(settings: Settings, observe: Observe) -> AsyncIterator[App]:
+async def running(settings: Settings, observe: Observe, origin: Origin | None = None) -> AsyncIterator[App]:
     """The program without a transport: connections, watcher, tools. Everything is closed at the end.
+
+    `origin`: where the settings come from, if they are to be read again when they change.
 
     Raises: ConfigurationError.
     """
     with ExitStack() as stack:
         urls = {source.name: stack.enter_context(database_url(source)) for source in settings.served}
-        async with _running(settings, observe, urls) as app:
+        async with _running(settings, observe, urls, origin) as app:
             yield app
 
 
 @asynccontextmanager
-async def _running(settings: Settings, observe: Observe, urls: Mapping[str, sa.URL]) -> AsyncIterator[App]:
+async def _running(
+    settings: Settings, observe: Observe, urls: Mapping[str, sa.URL], origin: Origin | None
+) -> AsyncIterator[App]:
     build_settings = _build_settings(settings, urls)
     registry = Registry(build(build_settings, {}, None))
     swap = Swap(registry, build_settings, observe)
@@ -92,7 +98,7 @@ async def _running(settings: Settings, observe: Observe, urls: Mapping[str, sa.U
     watcher = Watcher({name: source.follower for name, source in sources.items()}, registry)
     service = CatalogToolService(
         registry,
-        {name: source.executor for name, source in sources.items()},
+        {name: source.executor(settings) for name, source in sources.items()},
         watcher,
         {name: source.keeper for name, source in sources.items()},
         observe,
@@ -100,15 +106,18 @@ async def _running(settings: Settings, observe: Observe, urls: Mapping[str, sa.U
         status=lambda: _status(app, settings),
         list_ttl_ms=round(settings.watch.poll_interval_s * 1000),
     )
+    reload = Reload(settings, sources, service, swap)
     app = App(
         sources=MappingProxyType(sources),
         registry=registry,
         watcher=watcher,
         service=service,
         list_changed=service.list_changed,
+        reload=reload,
+        file_watch=FileWatch(origin, reload, observe) if origin is not None else None,
     )
     registry.subscribe(lambda before, after: _tell(app, before, after))
-    poll = Poll((source.follower.interval_s, source.follower.tick) for source in sources.values())
+    ticks = [(source.follower.interval_s, source.follower.tick) for source in sources.values()]
     tasks = {
         asyncio.create_task(watcher.run(), name="watcher"),
         asyncio.create_task(_settle(app), name="first tables"),
@@ -118,6 +127,10 @@ async def _running(settings: Settings, observe: Observe, urls: Mapping[str, sa.U
         tasks.add(asyncio.create_task(source.role.run(), name=f"role in {name}"))
         if source.listener is not None:
             tasks.add(asyncio.create_task(source.listener.run(), name=f"listener of {name}"))
+    if app.file_watch is not None:
+        tasks.add(asyncio.create_task(app.file_watch.run(), name="settings"))
+        ticks.append((LOOK_INTERVAL_S, app.file_watch.tick))
+    poll = Poll(ticks)
     poll.start()
     try:
         yield app
@@ -159,34 +172,12 @@ def _tell(app: App, before: Catalog, after: Catalog) -> None:
         app.service.replaced(before, after)
 
 
-def _policy(settings: Settings) -> Policy:
-    return Policy(
-        mode=AccessMode(settings.access.mode),
-        sql=SqlMode(settings.access.sql),
-        rules=tuple(parse_rule(rule) for rule in settings.access.rules),
-        masks=MappingProxyType({source.name: source.mask_columns for source in settings.served}),
-    )
-
-
 def _build_settings(settings: Settings, urls: Mapping[str, sa.URL]) -> BuildSettings:
     portable = settings.watch.reader == "information_schema"
     return BuildSettings(
-        policy=_policy(settings),
-        surface=Surface(
-            kind=settings.tools.surface,
-            max_listed=settings.tools.max_listed,
-            pin=settings.tools.pin,
-            groups=frozenset(settings.tools.groups),
-        ),
-        limits=ToolLimits(
-            default_limit=settings.results.default_limit,
-            max_rows=settings.results.max_rows,
-            include_rows=settings.results.include_rows,
-            max_filters=settings.limits.filters,
-            max_insert_rows=settings.limits.insert_rows,
-            max_affected_rows=settings.access.max_affected_rows,
-            sources=tuple(urls),
-        ),
+        policy=policy(settings),
+        surface=surface(settings),
+        limits=tool_limits(settings),
         dialects=MappingProxyType({name: choose_dialect(url, portable_reader=portable) for name, url in urls.items()}),
         cursor_secret=CursorSecret(
             settings.server.secret.encode() if settings.server.secret else secrets.token_bytes(32)

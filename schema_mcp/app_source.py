@@ -5,21 +5,22 @@ It knows no other source; `app.py` puts them together.
 
 import asyncio
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
 
+from schema_mcp.app_settings import execution_limits, session_limits, sql_session_limits
 from schema_mcp.catalog.build import BuildSettings, Catalog
 from schema_mcp.catalog.past import past
 from schema_mcp.catalog.registry import Registry
 from schema_mcp.config.database import KEY, SAMPLE, parse_database
 from schema_mcp.config.model import SOURCE, Settings, SourceSettings
-from schema_mcp.dialects.base import Reading, SessionLimits
+from schema_mcp.dialects.base import Reading
 from schema_mcp.execute.engines import Database
-from schema_mcp.execute.executor import ExecutionLimits, Executor
+from schema_mcp.execute.executor import Executor
 from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.observe.events import Observe
 from schema_mcp.samples.shop import create as create_sample
@@ -42,7 +43,6 @@ class AppSource:
     """What runs for one database."""
 
     database: Database
-    executor: Executor
     follower: Follower
     keeper: Keeper
     #: Hears of changes at once, where the database can tell of them.
@@ -50,6 +50,29 @@ class AppSource:
     role: RoleCheck
     #: Runs callers' own statements, where they are allowed.
     sql: SqlExecutor
+    #: Keeps idempotency keys for a database that has no table for them.
+    keys: Keys
+
+    def executor(self, settings: Settings) -> Executor:
+        """Runs calls under these limits."""
+        return Executor(self.database, execution_limits(settings), self.follower.notice, self.keys)
+
+    def resettling(self, settings: Settings) -> Callable[[], None]:
+        """A function that cannot fail: what begins after its call is held to these limits by the database; what runs
+        goes on as it began.
+
+        Raises: ConfigurationError.
+        """
+        reopen = self.database.reopening(session_limits(settings))
+        reopen_sql = self.sql.database.reopening(sql_session_limits(settings))
+        limits = execution_limits(settings)
+
+        def resettle() -> None:
+            reopen()
+            reopen_sql()
+            self.sql.limits = limits
+
+        return resettle
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -87,19 +110,23 @@ def wire(
     observe: Observe,
 ) -> AppSource:
     """The source, which does nothing yet. Raises: ConfigurationError."""
-    dialect, policy = build_settings.dialects[source.name], build_settings.policy
+    dialect = build_settings.dialects[source.name]
     where = place(settings, source, url)
     database = Database(
         source.name,
         url,
         dialect,
-        _session_limits(settings, policy),
+        session_limits(settings),
         size=settings.pool.size,
         acquire_timeout_s=settings.pool.acquire_timeout_s,
     )
-    sql_session = replace(_session_limits(settings, policy), read_only=not policy.sql_writes)
     sql_database = Database(
-        source.name, url, dialect, sql_session, size=1, acquire_timeout_s=settings.pool.acquire_timeout_s
+        source.name,
+        url,
+        dialect,
+        sql_session_limits(settings),
+        size=1,
+        acquire_timeout_s=settings.pool.acquire_timeout_s,
     )
     role = RoleCheck(database, observe)
     selection = select(source)
@@ -129,7 +156,7 @@ def wire(
         who,
         source.name,
         Hooks(
-            give=lambda left: _give(follower, left, policy, several=several),
+            give=lambda left: _give(follower, left, swap.policy, several=several),
             reached=lambda: follower.reached,
             share_secret=secret.share if settings.server.secret is None else lambda _: None,
             confirmed_at=lambda: follower.confirmed_at,
@@ -140,22 +167,16 @@ def wire(
         max_changes=settings.state.max_changes,
         lock_timeout_s=settings.state.lock_timeout_s,
     )
-    limits = ExecutionLimits(
-        statement_timeout_s=settings.limits.statement_timeout_s,
-        call_timeout_s=settings.limits.call_timeout_s,
-        max_bytes=settings.results.max_bytes,
-        idempotency_keep_s=settings.state.idempotency_keep_s,
-    )
     keys = Keys(where, who, keep_s=settings.state.idempotency_keep_s, lock_timeout_s=settings.state.lock_timeout_s)
     listens = settings.watch.listen == "auto" and dialect.name == "postgresql"
     return AppSource(
         database=database,
-        executor=Executor(database, limits, follower.notice, keys),
         follower=follower,
         keeper=keeper,
         listener=Listener(database, follower.notice, observe) if listens else None,
         role=role,
-        sql=SqlExecutor(sql_database, limits, follower.notice),
+        sql=SqlExecutor(sql_database, execution_limits(settings), follower.notice),
+        keys=keys,
     )
 
 
@@ -216,12 +237,3 @@ async def _give(follower: Follower, left: Loaded, policy: Policy, *, several: bo
 def _seen(reading: Reading) -> Seen:
     gate = reading.gate
     return Seen(schema=reading.schema, era=gate.era, order=gate.order, taken_at=round(gate.taken_at, 6))
-
-
-def _session_limits(settings: Settings, policy: Policy) -> SessionLimits:
-    return SessionLimits(
-        statement_timeout_s=settings.limits.statement_timeout_s,
-        lock_timeout_s=settings.limits.lock_timeout_s,
-        idle_in_transaction_timeout_s=settings.limits.call_timeout_s,
-        read_only=policy.engine_read_only,
-    )

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from schema_mcp.commands.collector import ease
-from schema_mcp.config.load import load
-from schema_mcp.config.model import Settings
+from schema_mcp.config.origin import Origin
 from schema_mcp.errors import ConfigurationError, SchemaMcpError, UsageError
 
 COMMANDS = ("serve", "demo", "tools", "call", "schema", "history", "trigger")
@@ -62,13 +61,14 @@ def _run(arguments: argparse.Namespace) -> int:
 
         print(script("show"), end="")
         return 0
-    settings = _settings(arguments)
+    origin = _origin(arguments)
+    settings = origin.read()
     if getattr(arguments, "source", None) is not None:
         settings = settings.only(arguments.source)
     if arguments.command == "serve":
         from schema_mcp.commands.serve import serve
 
-        return asyncio.run(serve(settings))
+        return asyncio.run(serve(settings, origin))
     if arguments.command == "trigger":
         from schema_mcp.commands.trigger import apply
 
@@ -110,7 +110,7 @@ def _show(text: str, note: str) -> int:
     return 0
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
+def _origin(arguments: argparse.Namespace) -> Origin:
     mode = "read" if getattr(arguments, "read_only", False) else "write" if getattr(arguments, "write", False) else None
     flags: dict[str, Any] = {
         "database.url": arguments.database,
@@ -119,7 +119,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         "server.host": getattr(arguments, "host", None),
         "server.port": getattr(arguments, "port", None),
     }
-    return load(file=arguments.config, environment=os.environ, flags=flags)
+    return Origin(file=arguments.config, environment=dict(os.environ), flags=flags, directory=Path.cwd())
 
 
 def _json_and_database(words: list[str]) -> tuple[str, str | None]:

@@ -19,7 +19,9 @@ LINES = (
     ("catalog", "execute"),
     ("watch",),
     ("server",),
+    ("app_settings",),
     ("app_source",),
+    ("app_reload",),
     ("app",),
     ("commands", "cli", "__main__"),
 )

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from schema_mcp.catalog.estimates import RowEstimates
+from schema_mcp.catalog.former import Former
 from schema_mcp.catalog.names import TableNames, names_of, table_names
 from schema_mcp.catalog.surface import Specs, Surface, chosen, costs, order
 from schema_mcp.catalog.told import told_change
@@ -82,7 +83,7 @@ class Catalog:
     server_tools: Mapping[str, ServerTool]
     listed: tuple[ToolSpec, ...]
     listed_json: tuple[bytes, ...]
-    former: "Former"
+    former: Former
     limits: ToolLimits
     cursor_secret: CursorSecret
     policy: Policy
@@ -216,24 +217,6 @@ class Catalog:
         return [target.display for target in self.targets.values()]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Former:
-    """What was served earlier: tool names, table names, and per table its columns."""
-
-    tools: frozenset[str] = frozenset()
-    tables: frozenset[str] = frozenset()
-    columns: Mapping[TableName, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
-
-    def __or__(self, other: "Former") -> "Former":
-        """What is in either."""
-        columns = dict(self.columns)
-        for name, gone in other.columns.items():
-            columns[name] = columns.get(name, frozenset()) | gone
-        return Former(
-            tools=self.tools | other.tools, tables=self.tables | other.tables, columns=MappingProxyType(columns)
-        )
-
-
 def build(
     settings: BuildSettings,
     schemas: Mapping[str, Schema],
@@ -244,8 +227,10 @@ def build(
     # In the order of the configuration, whichever was read first.
     schemas = {source: schemas[source] for source in settings.dialects if source in schemas}
     served = _served(settings, schemas, previous)
-    former = _former(previous, served)
-    targets = _targets(settings, schemas, served, previous, former)
+    former = _former(settings, previous, served)
+    specs = Specs(policy=settings.policy, limits=settings.limits)
+    kept = previous.targets if previous and previous.specs == specs else {}
+    targets = _targets(settings, schemas, served, kept, former)
     table_tools = {
         f"{tool.name}_{target.slug}": (tool, target)
         for target in targets.values()
@@ -259,7 +244,6 @@ def build(
         if settings.policy.permits(tool.action, None) and (tool is not ACTIVATE or settings.surface.activates)
     }
     names = table_names(targets, several=settings.limits.several)
-    specs = Specs(policy=settings.policy, limits=settings.limits)
     listed = _listed(settings, specs, names.by_name, table_tools, generic_tools, server_tools, previous)
     return Catalog(
         generation=previous.generation + 1 if previous else 0,
@@ -298,33 +282,37 @@ def _served(settings: BuildSettings, schemas: Mapping[str, Schema], previous: Ca
     return served
 
 
-def _former(previous: Catalog | None, served: Mapping[TableName, Table]) -> Former:
-    """What was served, as far as it may be gone: of the tables that are not served as they were."""
+def _former(settings: BuildSettings, previous: Catalog | None, served: Mapping[TableName, Table]) -> Former:
+    """What was served, as far as it may be gone and may be told: of the tables that are not served as they were, and
+    of all where the policy is another one.
+    """
     if previous is None:
         return Former()
-    changed = [target for name, target in previous.targets.items() if served.get(name) is not target.table]
-    columns = dict(previous.former.columns)
-    for target in changed:
-        columns[target.table.name] = columns.get(target.table.name, frozenset()) | frozenset(target.by_key)
-    return Former(
-        tools=previous.former.tools.union(
-            name
-            for target in changed
-            for tool in TABLE_TOOLS
-            if (name := f"{tool.name}_{target.slug}") in previous.table_tools
+    same = previous.policy is settings.policy
+    changed = [target for name, target in previous.targets.items() if not same or served.get(name) is not target.table]
+    former = previous.former | Former(
+        tools=MappingProxyType(
+            {
+                name: target.table.name
+                for target in changed
+                for tool in TABLE_TOOLS
+                if (name := f"{tool.name}_{target.slug}") in previous.table_tools
+            }
         ),
-        tables=previous.former.tables.union(name for target in changed for name in names_of(target)),
-        columns=MappingProxyType(columns),
+        tables=MappingProxyType({name: target.table.name for target in changed for name in names_of(target)}),
+        columns=MappingProxyType({target.table.name: frozenset(target.by_key) for target in changed}),
     )
+    return former if same else former.under(settings.policy)
 
 
 def _targets(
     settings: BuildSettings,
     schemas: Mapping[str, Schema],
     served: Mapping[TableName, Table],
-    previous: Catalog | None,
+    kept: Mapping[TableName, Target],
     former: Former,
 ) -> dict[TableName, Target]:
+    """`kept`: those of before, if they were made for the same policy and limits, which a target's statements hold."""
     targets: dict[TableName, Target] = {}
     several = settings.limits.several
     for schema in schemas.values():
@@ -333,7 +321,7 @@ def _targets(
         }
         names = slugs(tables, schema.default_schema, several=several)
         for name, table in tables.items():
-            old = previous.targets.get(name) if previous else None
+            old = kept.get(name)
             if old is not None and old.slug == names[name] and old.table is table:
                 targets[name] = old
                 continue

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from types import MappingProxyType
 
-from schema_mcp.catalog.build import TABLE_TOOLS, Catalog, Former
+from schema_mcp.catalog.build import TABLE_TOOLS, Catalog
+from schema_mcp.catalog.former import Former
 from schema_mcp.schema.model import Privilege, TableName
 from schema_mcp.security.policy import Policy
 from schema_mcp.state.records import Gone
@@ -25,8 +26,8 @@ def past(gone: Iterable[Gone], default_schema: str, policy: Policy, *, several: 
 
     `several`: more than one source is configured.
     """
-    tools: set[str] = set()
-    tables: set[str] = set()
+    tools: dict[str, TableName] = {}
+    tables: dict[str, TableName] = {}
     columns: dict[TableName, frozenset[str]] = {}
     for item in gone:
         name = item.table
@@ -37,11 +38,11 @@ def past(gone: Iterable[Gone], default_schema: str, policy: Policy, *, several: 
         if not item.rights:
             continue
         text = slug(name, default_schema, several=several)
-        tables.add(text)
+        tables[text] = name
         for schema in (default_schema, "\0"):
-            tables |= {display_name(name, schema), display_name(name, schema, several=several)}
-        tools |= {f"{tool.name}_{text}" for tool in TABLE_TOOLS if _RIGHTS.get(tool.action) in item.rights}
-    return Former(tools=frozenset(tools), tables=frozenset(tables), columns=MappingProxyType(columns))
+            tables |= dict.fromkeys((display_name(name, schema), display_name(name, schema, several=several)), name)
+        tools |= {f"{tool.name}_{text}": name for tool in TABLE_TOOLS if _RIGHTS.get(tool.action) in item.rights}
+    return Former(tools=MappingProxyType(tools), tables=MappingProxyType(tables), columns=MappingProxyType(columns))
 
 
 def remembering(catalog: Catalog, former: Former) -> Catalog:

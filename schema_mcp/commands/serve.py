@@ -6,14 +6,17 @@ import signal
 from schema_mcp.app import App, running
 from schema_mcp.commands.collector import settle, settle_catalog
 from schema_mcp.config.model import Settings
+from schema_mcp.config.origin import Origin
 from schema_mcp.observe.events import ListCosts, ServerStarted, ServerStopped
 from schema_mcp.observe.log import configure, log
 from schema_mcp.server.handlers import ToolServer
 from schema_mcp.server.transports.stdio import serve_stdio
 
 
-async def serve(settings: Settings) -> int:
+async def serve(settings: Settings, origin: Origin) -> int:
     """Serves until SIGTERM, SIGINT, or, on stdio, the end of input. Exit code 0.
+
+    On SIGHUP, or when the file of `origin` changes, the settings are read again.
 
     Raises: ConfigurationError, UsageError before anything is served.
     """
@@ -23,7 +26,7 @@ async def serve(settings: Settings) -> int:
     for signal_ in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_, stop.set)
     settle()
-    async with running(settings, log) as app:
+    async with running(settings, log, origin) as app:
         app.registry.subscribe(settle_catalog)
         server = ToolServer(
             app.service,
@@ -31,6 +34,9 @@ async def serve(settings: Settings) -> int:
             structured=settings.results.structured,
             page_size=settings.tools.page_size,
         )
+        app.reload.subscribe(lambda settings: _resize(server, settings))
+        if app.file_watch is not None:
+            loop.add_signal_handler(signal.SIGHUP, app.file_watch.ask)
         telling = asyncio.create_task(server.changes.follow(app.list_changed), name="tell of changes")
         counting = asyncio.create_task(_tell_costs(app), name="tell of costs")
         try:
@@ -45,6 +51,10 @@ async def serve(settings: Settings) -> int:
             await asyncio.wait({telling, counting})
     log(ServerStopped(reason="signal" if stop.is_set() else "end of input"))
     return 0
+
+
+def _resize(server: ToolServer, settings: Settings) -> None:
+    server.page_size = settings.tools.page_size
 
 
 async def _tell_costs(app: App) -> None:

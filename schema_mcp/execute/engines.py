@@ -1,7 +1,7 @@
 """One database: SQLAlchemy's pool of driver connections, handed out one at a time and given back clean."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 import sqlalchemy as sa
@@ -28,7 +28,11 @@ class Database:
         self.name = name
         self.dialect = dialect
         self.acquire_timeout_s = acquire_timeout_s
+        self._url = url
+        self._session = session
         target, options = dialect.engine_options(url, session)
+        self._open: Callable[[], Awaitable[Connection]] = options["async_creator"]
+        options = {**options, "async_creator": self._connect}
         self._pooled: AsyncEngine = create_async_engine(
             target,
             pool_size=size,
@@ -81,6 +85,21 @@ class Database:
         """
         self._generation += 1
 
+    def reopening(self, session: SessionLimits) -> Callable[[], None]:
+        """A function that cannot fail: from its call on connections are opened under these limits, and it is with those
+        of before as for `renew`.
+
+        Raises: ConfigurationError.
+        """
+        open_ = self.dialect.engine_options(self._url, session)[1]["async_creator"]
+
+        def reopen() -> None:
+            if session != self._session:
+                self._open, self._session = open_, session
+                self.renew()
+
+        return reopen
+
     async def close(self) -> None:
         """Closes everything that is idle. Bounded."""
         try:
@@ -89,8 +108,12 @@ class Database:
         except TimeoutError:
             await self._pooled.dispose(close=False)
 
+    async def _connect(self) -> Connection:
+        return await self._open()
+
     async def _checkout(self) -> AsyncConnection:
         while True:
+            generation = self._generation  # of now: a connection that is opened meanwhile may be of the one before
             try:
                 connection = await self._pooled.connect()
             except PoolTimeoutError as full:
@@ -101,7 +124,7 @@ class Database:
                 ) from full
             try:
                 raw = await connection.get_raw_connection()
-                generation = raw.info.setdefault(_GENERATION, self._generation)
+                generation = raw.info.setdefault(_GENERATION, generation)
                 if generation == self._generation and not _is_closed(raw.driver_connection):
                     return connection
             except BaseException:

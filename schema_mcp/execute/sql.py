@@ -44,21 +44,22 @@ class SqlExecutor:
         access = self.database.dialect.sql
         prefix = access.explaining(analyze=plan.analyze) if plan.explain else ""
         statement = SqlStatement(sql=plan.sql, parameters=plan.parameters, writes=plan.writes, prefix=prefix)
-        run = _Run(plan.limit, self.limits.max_bytes)
+        limits = self.limits  # a call keeps those that it began with
+        run = _Run(plan.limit, limits.max_bytes)
         try:
             async with (
-                asyncio.timeout(self.limits.call_timeout_s) as limit,
+                asyncio.timeout(limits.call_timeout_s) as limit,
                 self._place(),
                 self.database.single() as connection,
             ):
-                await self._transact(connection, statement, run)
+                await self._transact(connection, statement, run, limits.statement_timeout_s)
         except (CallError, asyncio.CancelledError):
             raise
         except BaseException as error:
             if run.committing:
                 raise _unknown() from error
             if limit.expired():
-                raise _too_long("call", self.limits.call_timeout_s) from None
+                raise _too_long("call", limits.call_timeout_s) from None
             translated = access.translate(error, statement)
             if translated is None:
                 raise
@@ -84,9 +85,8 @@ class SqlExecutor:
             self.running -= 1
             self._places.release()
 
-    async def _transact(self, connection: Connection, statement: SqlStatement, run: "_Run") -> None:
+    async def _transact(self, connection: Connection, statement: SqlStatement, run: "_Run", limit_s: float) -> None:
         access = self.database.dialect.sql
-        limit_s = self.limits.statement_timeout_s
         try:
             async with asyncio.timeout(limit_s) as limit:
                 run.opened = opened = await access.open(connection, statement)

@@ -112,6 +112,21 @@ class CatalogReplaced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsReread:
+    """The configuration was read again: keys that have taken effect, and keys that do so at the next start."""
+
+    changed: tuple[str, ...]
+    later: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsRefused:
+    """The configuration was read again and cannot be used: a line for each mistake. The last good one stays."""
+
+    mistakes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListCosts:
     """What a model pays for the list of tools, as it is (`surface`) and as it might be: surface, tools, bytes."""
 
@@ -159,6 +174,8 @@ Observation: TypeAlias = (
     | HistoryKept
     | HistoryUnavailable
     | CatalogReplaced
+    | SettingsReread
+    | SettingsRefused
     | ListCosts
     | ListChangedSent
     | CallFinished

@@ -20,6 +20,8 @@ from schema_mcp.observe.events import (
     RoleExceeds,
     ServerStarted,
     ServerStopped,
+    SettingsRefused,
+    SettingsReread,
 )
 
 logger = logging.getLogger("schema_mcp")
@@ -68,6 +70,10 @@ def _line(observation: Observation) -> tuple[int, str]:
             return logging.WARNING, f"no history is kept in {where}: {reason}. {hint} Everything else goes on."
         case CatalogReplaced():
             return logging.INFO, _replaced(observation)
+        case SettingsReread(changed=changed, later=later):
+            return logging.INFO, f"read the configuration again: {_reread(changed, later)}"
+        case SettingsRefused(mistakes=mistakes):
+            return logging.WARNING, f"the configuration cannot be used, the last good one stays: {'; '.join(mistakes)}"
         case ListCosts(surface=surface, listed_tools=tools, listed_bytes=size, others=others):
             cost = "; ".join(f'"{name}": {count} tools, {_tokens(bytes_)}' for name, count, bytes_ in others)
             now = f"{tools} tools, {_tokens(size)}"
@@ -93,6 +99,13 @@ def _replaced(observation: CatalogReplaced) -> str:
         if names
     ]
     return f"schema {observation.generation}: {'; '.join(parts) or _NO_TABLES} ({cost})"
+
+
+def _reread(changed: tuple[str, ...], later: tuple[str, ...]) -> str:
+    parts = [
+        f"{word}: {', '.join(keys)}" for word, keys in (("changed", changed), ("at the next start", later)) if keys
+    ]
+    return "; ".join(parts) or "nothing differs"
 
 
 #: At the first reading, where most often it is the configuration.

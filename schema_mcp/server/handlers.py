@@ -72,7 +72,8 @@ class ToolServer(Server[Any]):
         self.calls = Calls()
         self._service = service
         self._structured = structured
-        self._page_size = page_size
+        #: May change while it serves.
+        self.page_size = page_size
         self.add_request_handler("tools/list", PaginatedRequestParams, self._list_tools)
         self.add_request_handler("tools/call", CallToolRequestParams, self._call_tool)
         self.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, self.changes.listen)
@@ -111,7 +112,7 @@ class ToolServer(Server[Any]):
         self.sessions.register(context)
         try:
             tools = await self._service.tools(self.sessions.caller(context))
-            page, next_cursor = _page(tools, params.cursor, self._page_size)
+            page, next_cursor = _page(tools, params.cursor, self.page_size)
             _bulk.get()["tools"] = [tool.as_dict() for tool in page]
         except MCPError:
             raise

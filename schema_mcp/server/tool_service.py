@@ -85,7 +85,8 @@ class CatalogToolService:
         list_ttl_ms: int,
     ) -> None:
         self._registry = registry
-        self._executors = executors
+        #: By source. Others take their place when limits change; a running call keeps its own.
+        self.executors = executors
         self._watcher = watcher
         self._keepers = keepers
         self._sql = sql
@@ -157,7 +158,7 @@ class CatalogToolService:
 
     async def _call(self, name: str, arguments: Mapping[str, Any], caller: Caller) -> tuple[bytes, int]:
         catalog = self._registry.current
-        if len(catalog.schemas) < len(self._executors) and name not in _ALWAYS and name not in catalog.table_tools:
+        if len(catalog.schemas) < len(self.executors) and name not in _ALWAYS and name not in catalog.table_tools:
             catalog = await self._first_catalog(name, arguments)
         try:
             return await self._call_in(catalog, name, arguments, caller)
@@ -207,7 +208,7 @@ class CatalogToolService:
         except UnknownTool:
             raise UnknownToolError(name) from None
         plan = tool.plan(catalog, target, rest, caller)
-        result = await self._executors[plan.source].run(plan, target.table, catalog.generation)
+        result = await self.executors[plan.source].run(plan, target.table, catalog.generation)
         return plan.answer(result), result.affected
 
     async def _batch(self, catalog: Catalog, plan: BatchPlan, caller: Caller) -> bytes:
@@ -215,7 +216,7 @@ class CatalogToolService:
             return call.tool.plan(catalog, call.target, call.arguments, caller)
 
         if plan.together:
-            return await run_together(plan, planned, self._executors, catalog.generation)
+            return await run_together(plan, planned, self.executors, catalog.generation)
 
         async def called(name: str, arguments: Mapping[str, Any]) -> bytes:
             try:
@@ -223,11 +224,11 @@ class CatalogToolService:
             except UnknownToolError:
                 raise UnknownTool(name) from None
 
-        return await run_apart(plan, planned, called, self._executors)
+        return await run_apart(plan, planned, called, self.executors)
 
     async def _run_if_possible(self, catalog: Catalog, plan: StatementPlan) -> bytes:
         """The plan's answer; where it fails or takes too long, the answer that it has for that."""
-        executor, table = self._executors[plan.source], catalog.targets[plan.table].table
+        executor, table = self.executors[plan.source], catalog.targets[plan.table].table
         try:
             async with asyncio.timeout(plan.timeout_s) as limit:
                 return plan.answer(await executor.run(plan, table, catalog.generation))

@@ -18,8 +18,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from schema_mcp.catalog.build import Catalog, Former
+from schema_mcp.catalog.build import Catalog
 from schema_mcp.catalog.estimates import RowEstimates
+from schema_mcp.catalog.former import Former
 from schema_mcp.catalog.registry import Registry
 from schema_mcp.dialects.base import Reading
 from schema_mcp.execute.engines import Database

@@ -5,17 +5,22 @@ is one assignment. It does not know how a schema was read, nor who is told of a 
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from schema_mcp.catalog.build import BuildSettings, Catalog, Former, build
+from schema_mcp.catalog.build import BuildSettings, Catalog, build
+from schema_mcp.catalog.former import Former
 from schema_mcp.catalog.past import remembering
 from schema_mcp.catalog.registry import Registry
+from schema_mcp.catalog.surface import Surface
 from schema_mcp.catalog.told import told_difference
 from schema_mcp.observe.events import CatalogReplaced, Observe
 from schema_mcp.schema.diff import SchemaDiff
 from schema_mcp.schema.model import Schema, Table
+from schema_mcp.security.policy import Policy
 from schema_mcp.tools.naming import display_name
+from schema_mcp.tools.target import ToolLimits
 
 #: More tables than this are built in a thread: building the tools of a table takes some 0.1 ms, and taking over those
 #: of one that stays 0.01 ms.
@@ -44,12 +49,43 @@ class Swap:
             served = {**current.schemas, **taken}
             unconfirmed = current.unconfirmed | taken.keys()
             catalog = await asyncio.to_thread(
-                lambda: build(self._settings, served, remembering(current, former), unconfirmed)
+                lambda: build(self._settings, served, remembering(current, former.under(self.policy)), unconfirmed)
             )
             if not taken:
                 catalog = replace(catalog, generation=current.generation)
             self._registry.replace(catalog)
         return frozenset(taken)
+
+    @property
+    def policy(self) -> Policy:
+        """The one that catalogs are made by."""
+        return self._settings.policy
+
+    async def resettle(
+        self, policy: Policy, surface: Surface, limits: ToolLimits, together: Callable[[], None]
+    ) -> None:
+        """Makes catalogs by these from now on, beginning with the current one; its tables stay.
+
+        `together` is called in the same moment in which that is swapped in: no call meets one without the other.
+        """
+        async with self._making:
+            previous, before = self._registry.current, self._settings
+            # What is equal stays the very object, by which `build` knows it again.
+            settings = replace(
+                before,
+                policy=before.policy if policy == before.policy else policy,
+                surface=surface,
+                limits=before.limits if limits == before.limits else limits,
+            )
+            if settings == before:
+                together()
+                return
+            making = partial(build, settings, previous.schemas, previous, previous.unconfirmed)
+            many = len(previous.targets) > BUILD_INLINE_TABLES
+            catalog = await asyncio.to_thread(making) if many else making()
+            self._settings = settings
+            together()
+            self._registry.replace(catalog)
 
     async def confirm(self, names: Iterable[str]) -> None:
         """The same tools, known to be true: no change for anybody who lists them."""

@@ -1,0 +1,70 @@
+"""What the rooms are given of the settings: the one place that knows both the keys and what becomes of them. Pure."""
+
+from dataclasses import replace
+from types import MappingProxyType
+
+from schema_mcp.catalog.surface import Surface
+from schema_mcp.config.model import Settings
+from schema_mcp.config.rules import parse_rule
+from schema_mcp.dialects.base import SessionLimits
+from schema_mcp.execute.executor import ExecutionLimits
+from schema_mcp.security.policy import AccessMode, Policy, SqlMode
+from schema_mcp.tools.target import ToolLimits
+
+
+def policy(settings: Settings) -> Policy:
+    """Who may do what."""
+    return Policy(
+        mode=AccessMode(settings.access.mode),
+        sql=SqlMode(settings.access.sql),
+        rules=tuple(parse_rule(rule) for rule in settings.access.rules),
+        masks=MappingProxyType({source.name: source.mask_columns for source in settings.served}),
+    )
+
+
+def surface(settings: Settings) -> Surface:
+    """What is listed."""
+    return Surface(
+        kind=settings.tools.surface,
+        max_listed=settings.tools.max_listed,
+        pin=settings.tools.pin,
+        groups=frozenset(settings.tools.groups),
+    )
+
+
+def tool_limits(settings: Settings) -> ToolLimits:
+    """What a call may ask for."""
+    return ToolLimits(
+        default_limit=settings.results.default_limit,
+        max_rows=settings.results.max_rows,
+        include_rows=settings.results.include_rows,
+        max_filters=settings.limits.filters,
+        max_insert_rows=settings.limits.insert_rows,
+        max_affected_rows=settings.access.max_affected_rows,
+        sources=tuple(source.name for source in settings.served),
+    )
+
+
+def execution_limits(settings: Settings) -> ExecutionLimits:
+    """What a call may take."""
+    return ExecutionLimits(
+        statement_timeout_s=settings.limits.statement_timeout_s,
+        call_timeout_s=settings.limits.call_timeout_s,
+        max_bytes=settings.results.max_bytes,
+        idempotency_keep_s=settings.state.idempotency_keep_s,
+    )
+
+
+def session_limits(settings: Settings) -> SessionLimits:
+    """How the database itself holds sessions to it."""
+    return SessionLimits(
+        statement_timeout_s=settings.limits.statement_timeout_s,
+        lock_timeout_s=settings.limits.lock_timeout_s,
+        idle_in_transaction_timeout_s=settings.limits.call_timeout_s,
+        read_only=policy(settings).engine_read_only,
+    )
+
+
+def sql_session_limits(settings: Settings) -> SessionLimits:
+    """The same for sessions that run a caller's own SQL."""
+    return replace(session_limits(settings), read_only=not policy(settings).sql_writes)
