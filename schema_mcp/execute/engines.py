@@ -28,6 +28,7 @@ class Database:
         self.name = name
         self.dialect = dialect
         self.acquire_timeout_s = acquire_timeout_s
+        self._read_only_setting = dialect.read_only_setting if session.read_only else ""
         target, options = dialect.engine_options(url, session)
         self._pooled: AsyncEngine = create_async_engine(
             target,
@@ -73,6 +74,17 @@ class Database:
             yield (await connection.get_raw_connection()).driver_connection
         finally:
             await _discard(connection)
+
+    def holds_reading(self, connection: Connection, statements: int) -> bool:
+        """Whether so many statements that only read may go as they are, held to it by the session where it is to be.
+
+        Else they need a transaction that reads only: a function that a view calls may have freed the session of it, for
+        the statements after its own. PostgreSQL tells the driver so with the end of that statement (GUC_REPORT, since
+        14); before 14, and through poolers that keep it to themselves, nothing is told, and nothing is relied on.
+        """
+        if not self._read_only_setting:
+            return True
+        return statements == 1 and getattr(connection.get_settings(), self._read_only_setting, None) == "on"
 
     def renew(self) -> None:
         """The connections of now lead to a server or a file that is gone: none is handed out again.
