@@ -32,7 +32,7 @@ async def test_a_mask_of_one_source_masks_there_alone_in_related_rows_too(both: 
     settings = {"sources__a__include": "both_*", "sources__a__mask_columns": "secret"}
     async with inside_several(a=both.url, b=other.url, **settings) as program:
         asked: dict[str, Any] = {"where": {"id": 1}, "include": ["both_mugs(id, secret)"]}
-        shown = {
+        shown: dict[str, dict[str, Any]] = {
             "a": {
                 "name": "Ada",
                 "secret": "***",
