@@ -308,7 +308,8 @@ async def test_what_does_not_fit_is_refused_by_name(sales: Place) -> None:
             assert error["hint"]
         hints = {
             "sum(what)": "Aggregates for 'what': count, min, max, count distinct.",
-            "count as a.b": "A name has 1 to 64 letters, digits, '_' and '-' of ASCII.",
+            "count as a.b": "A name has 1 to 63 letters, digits, '_' and '-' of ASCII.",
+            f"count as {'n' * 64}": "A name has 1 to 63 letters, digits, '_' and '-' of ASCII.",
         }
         for given, hint in hints.items():
             assert (await program.peer.error("query_sales", {"aggregate": [given]}))["hint"] == hint

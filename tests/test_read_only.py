@@ -18,10 +18,16 @@ TABLES = {
         "CREATE FUNCTION calm_scribble() RETURNS integer LANGUAGE sql VOLATILE AS "
         "$$ INSERT INTO calm_notes VALUES (1, 'by a view') RETURNING id $$",
         "CREATE VIEW calm_scribbling AS SELECT calm_scribble() AS id",
+        "CREATE FUNCTION calm_free() RETURNS integer LANGUAGE plpgsql AS $$ BEGIN "
+        "IF current_setting('default_transaction_read_only') = 'on' THEN "
+        "PERFORM set_config('default_transaction_read_only', 'off', false), set_config('calm.at', now()::text, false); "
+        "ELSIF current_setting('calm.at') <> now()::text THEN "
+        "INSERT INTO calm_notes VALUES (9, 'by a freed session') ON CONFLICT DO NOTHING; END IF; RETURN 1; END $$",
+        "CREATE VIEW calm_freeing AS SELECT n AS id FROM generate_series(1, 3) n WHERE calm_free() = n - n + 1",
         "CREATE SEQUENCE calm_numbers",
         "CREATE VIEW calm_counting AS SELECT nextval('calm_numbers') AS id",
     ),
-    "sqlite": ("CREATE TABLE calm_notes (id integer PRIMARY KEY, word text)",),
+    "sqlite": ("CREATE TABLE calm_notes (id integer PRIMARY KEY, word text UNIQUE)",),
 }
 WRITES = {
     "postgresql": (
@@ -86,6 +92,23 @@ async def test_what_a_view_would_write_is_refused(calm: Place) -> None:
         for view in ("calm_scribbling", "calm_counting"):
             error = await program.peer.error(f"query_{view}")
             assert (error["code"], error["sqlstate"]) == ("read_only", "25006")
+    assert calm.execute("SELECT count(*) FROM calm_notes").strip() == "0"
+
+
+async def test_a_function_that_frees_the_session_frees_nothing(calm: Place) -> None:
+    if calm.product == "sqlite":
+        pytest.skip("its file is open for reading alone")
+    async with inside(calm.url, database__include=["calm_*"], access__mode="read", pool__size=1) as program:
+        rows = [{"id": 1}]
+        counted = await program.peer.call("query_calm_freeing", {"limit": 1, "count": "exact"})
+        assert (counted["rows"], counted["total"]) == (rows, 3)
+        for view in ("calm_freeing", "calm_scribbling"):
+            error = await program.peer.error(f"query_{view}", {"limit": 1})
+            assert (error["code"], error["sqlstate"]) == ("read_only", "25006")
+    async with inside(calm.url, database__include=["calm_*"], access__mode="read", pool__size=1) as program:
+        assert await program.peer.rows("query_calm_freeing", {"limit": 1}) == rows
+        error = await program.peer.error("query_calm_freeing", {"limit": 1})
+        assert (error["code"], error["sqlstate"]) == ("read_only", "25006")
     assert calm.execute("SELECT count(*) FROM calm_notes").strip() == "0"
 
 

@@ -196,6 +196,9 @@ async def test_the_annotations_say_what_a_tool_does(staff: Place) -> None:
     }
     read_only = {name: hints(tool) for name, tool in (await tools_of(staff, access__mode="read")).items()}
     assert read_only == {name: reading for name in found if not name.startswith("insert_")}
+    writing = {name: hints(tool) for name, tool in (await tools_of(staff, access__mode="write")).items()}
+    # With on_conflict "update" an insert changes rows that stand.
+    assert {writing[name] for name in ("insert_staff", "insert_rows", "run_batch")} == {(False, True, False, False)}
 
 
 async def test_the_two_tools_of_a_table_of_twelve_columns_cost_at_most_3300_bytes(shared: Place) -> None:

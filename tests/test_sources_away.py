@@ -91,6 +91,22 @@ async def test_a_source_that_is_away_at_the_start_joins_when_it_comes(shop: Plac
         }
 
 
+@pytest.mark.parametrize("tool", ["query_crm_mugs", "query_rows"])
+async def test_a_batch_tells_of_a_source_that_was_never_there_what_a_call_tells(
+    shop: Place, crm: Place, tool: str
+) -> None:
+    take_away(crm)
+    async with inside_several(shop=shop.url, crm=crm.url) as program:
+        arguments = {"table": "crm.mugs"} if tool == "query_rows" else {}
+        alone = await program.peer.error(tool, arguments)
+        assert (alone["code"], alone["retryable"]) == ("database_unavailable", True)
+        calls = [{"tool": "query_shop_mugs"}, {"tool": tool, "arguments": arguments}]
+        assert await program.peer.error("run_batch", {"calls": calls[1:]}) == alone
+        assert await program.peer.error("run_batch", {"calls": calls}) == alone
+        answer = await program.peer.call("run_batch", {"calls": calls, "mode": "independent"})
+        assert [result.get("error") for result in answer["results"]] == [None, alone]
+
+
 async def test_a_source_that_goes_away_keeps_its_tools_and_leaves_the_others_alone(shop: Place, crm: Place) -> None:
     async with inside_several(shop=shop.url, crm=crm.url) as program:
         tools = await program.peer.table_tools()

@@ -98,6 +98,8 @@ async def test_each_relation_takes_what_postgresql_takes_of_it(written: Place) -
             "table 'written.stored' (materialized view) does not take 'update' from this role",
             "It takes: query.",
         )
+        row = listed["insert_written__simple"].input_schema["properties"]["rows"]["items"]
+        assert list(row["properties"]) == ["id", "a"]
         error = await program.peer.error("update_written__simple", {"where": {"id": 1}, "set": {"loud": "A"}})
         assert error["message"].startswith("column 'loud' of table 'written.simple' takes no other value")
 

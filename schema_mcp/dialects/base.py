@@ -218,6 +218,9 @@ class Dialect(Protocol):
     #: Statements that open a transaction for reading and for writing.
     begin_read: str
     begin_write: str
+    #: The setting that makes a session read-only, of whose value the database tells the driver after each statement, as
+    #: a function may have changed it; empty: nothing can.
+    read_only_setting: str
     #: Put before a SELECT it asks for the planner's estimate alone, in PostgreSQL's words; empty: there is none.
     explain: str
     #: What may be asked of groups of rows.

@@ -225,15 +225,21 @@ def _table(
     source: str, relation: Row, rows: Sequence[Row], types: Types, rights: _Rights, constraints: _Constraints
 ) -> Table:
     place = (relation["table_schema"], relation["table_name"])
-    takes_rows = "YES" in (relation["is_insertable_into"], relation["is_trigger_insertable_into"])
+    # Of a view that changes by itself, a column that cannot be changed takes no value either.
+    not_by_itself = "NO" if relation["is_updatable"] == "YES" else "YES"
+    by_trigger = relation["is_trigger_insertable_into"] == "YES"
+    takes_rows = [
+        by_trigger or (relation["is_insertable_into"] == "YES" and "YES" in (row["is_updatable"], not_by_itself))
+        for row in rows
+    ]
     takes_changes = [row["is_updatable"] == "YES" or relation["is_trigger_updatable"] == "YES" for row in rows]
     takes_deletes = any(row["is_updatable"] == "YES" for row in rows) or "YES" in (
         relation["is_updatable"],
         relation["is_trigger_deletable"],
     )
     columns = tuple(
-        _column(row, position, types, rights.of(place, row["column_name"]) & _taken(takes_rows, changes))
-        for position, (row, changes) in enumerate(zip(rows, takes_changes, strict=True), start=1)
+        _column(row, position, types, rights.of(place, row["column_name"]) & _taken(inserts, changes))
+        for position, (row, inserts, changes) in enumerate(zip(rows, takes_rows, takes_changes, strict=True), start=1)
     )
     return Table(
         name=TableName(source=source, schema=place[0], name=place[1]),

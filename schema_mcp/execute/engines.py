@@ -78,6 +78,18 @@ class Database:
         finally:
             await _discard(connection)
 
+    def holds_reading(self, connection: Connection, statements: int) -> bool:
+        """Whether so many statements that only read may go as they are, held to it by the session where it is to be.
+
+        Else they need a transaction that reads only: a function that a view calls may have freed the session of it, for
+        the statements after its own. PostgreSQL tells the driver so with the end of that statement (GUC_REPORT, since
+        14); before 14, and through poolers that keep it to themselves, nothing is told, and nothing is relied on.
+        """
+        setting = self.dialect.read_only_setting
+        if not self._session.read_only or not setting:
+            return True
+        return statements == 1 and getattr(connection.get_settings(), setting, None) == "on"
+
     def renew(self) -> None:
         """The connections of now lead to a server or a file that is gone: none is handed out again.
 

@@ -169,7 +169,9 @@ class Executor:
         alone = len(steps) == 1 and steps[0].instead is None
         begun = False
         try:
-            if writes or not alone or steps[0].plan.continues:
+            asked = 1 if steps[0].plan.total is None else 2
+            held = not steps[0].plan.continues and self.database.holds_reading(connection, asked)
+            if writes or not alone or not held:
                 await connection.execute(dialect.begin_write if writes else dialect.begin_read)
                 begun = True
             left_bytes = self.limits.max_bytes

@@ -142,7 +142,8 @@ class Policy:
             return False, True, False
         return {
             "batch": (self.mode is AccessMode.READ, self.mode is AccessMode.WRITE, self.mode is AccessMode.READ),
-            "insert": (False, False, False),
+            # With on_conflict "update", which mode `write` alone takes, rows that stand are changed.
+            "insert": (False, self.mode is AccessMode.WRITE, False),
             "update": (False, True, True),
             "delete": (False, True, True),
         }.get(action, (True, False, True))

@@ -18,6 +18,8 @@ from schema_mcp.tools.values import bind, shown
 
 #: Columns of a grouped answer, and conditions of `having`.
 MAX_OUTPUTS, MAX_HAVING = 50, 50
+#: PostgreSQL cuts longer names without a word (manual, 4.1.1).
+MAX_NAME = 63
 
 _NUMBER = SqlType(kind=TypeKind.NUMERIC, native="numeric", cast="numeric")
 _COUNT_FUNCTIONS = ("count", "count_distinct")
@@ -87,10 +89,10 @@ def read_outputs(target: Target, arguments: Mapping[str, Any]) -> tuple[Output, 
         place = f"aggregate[{index}]"
         aggregate, name = read_aggregate(target, given, place)
         type_ = _type(target, aggregate, place)
-        if name is not None and not is_key(name):
+        if name is not None and not _is_name(name):
             raise _argument(
                 f"'{place}' names its result {shown(name)}",
-                "A name has 1 to 64 letters, digits, '_' and '-' of ASCII.",
+                f"A name has 1 to {MAX_NAME} letters, digits, '_' and '-' of ASCII.",
             )
         _add(outputs, Output(name or _default_name(target, aggregate, index), aggregate, type_), place)
     if not outputs:
@@ -134,7 +136,11 @@ def _default_name(target: Target, aggregate: Aggregate, index: int) -> str:
     if aggregate.column is None:
         return "count"
     name = f"{aggregate.function}_{target.keys[aggregate.column]}"
-    return name if is_key(name) else f"{aggregate.function}_{index + 1}"
+    return name if _is_name(name) else f"{aggregate.function}_{index + 1}"
+
+
+def _is_name(name: str) -> bool:
+    return is_key(name) and len(name) <= MAX_NAME
 
 
 def _find(target: Target, outputs: Sequence[Output], place: str, text: str) -> int | None:

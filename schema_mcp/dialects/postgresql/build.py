@@ -34,6 +34,9 @@ _KINDS = {
 _TAKES_ROWS = (TableKind.TABLE, TableKind.PARTITIONED)
 _MAY_TAKE_ROWS = (TableKind.VIEW, TableKind.FOREIGN)
 _CHANGES = frozenset({Privilege.INSERT, Privilege.UPDATE, Privilege.DELETE})
+#: What a column of a view does not take that is no column of its table.
+_UNCHANGED = frozenset({Privilege.UPDATE})
+_FIXED = frozenset({Privilege.INSERT, Privilege.UPDATE})
 _IDENTITIES = {"": Generated.NO, "a": Generated.IDENTITY_ALWAYS, "d": Generated.IDENTITY_DEFAULT}
 #: The bits of pg_relation_is_updatable.
 _BITS = {Privilege.UPDATE: 4, Privilege.INSERT: 8, Privilege.DELETE: 16}
@@ -97,7 +100,7 @@ def build(name: TableName, rows: RelationRows, types: Types) -> Table:
     generated: dict[str, str] = {}
     texts: dict[tuple[str, str], str] = {}
     takes = _CHANGES if kind in _TAKES_ROWS else frozenset[Privilege]()
-    fixed = frozenset[str]()
+    fixed: tuple[frozenset[str], frozenset[Privilege]] = (frozenset(), frozenset())
     for row in rows.expressions:
         if row["kind"] == "check":
             checks.append(Check(name=row["name"], expression=row["expression"]))
@@ -106,7 +109,7 @@ def build(name: TableName, rows: RelationRows, types: Types) -> Table:
         elif row["kind"] in ("part", "predicate"):
             texts[row["kind"], row["name"]] = row["expression"]
         elif row["kind"] == "fixed":
-            fixed = frozenset(row["expression"].split())
+            fixed = (frozenset(row["expression"].split()), _FIXED if row["name"] == "insert" else _UNCHANGED)
         else:
             takes = frozenset(privilege for privilege, bit in _BITS.items() if int(row["expression"]) & bit)
     columns = tuple(
@@ -114,7 +117,7 @@ def build(name: TableName, rows: RelationRows, types: Types) -> Table:
             row,
             position,
             relation,
-            takes - ({Privilege.UPDATE} if str(row["number"]) in fixed else set()),
+            takes - (fixed[1] if str(row["number"]) in fixed[0] else frozenset()),
             generated,
             types,
         )

@@ -340,8 +340,9 @@ rollback to savepoint expressions
 -- What cannot be had without a lock on the relations $1: `check` (name, expression), `generated` (column, expression),
 -- `part` (its place in the index and the index, expression) and `predicate` (index, expression),
 -- `updatable` (bits of INSERT 8, UPDATE 4, DELETE 16; with triggers and rules), which fails for views over `unusable`,
--- and `fixed` (numbers of a view's columns that cannot be changed; the function that tells says so of every column of a
--- view that takes no DELETE, so it is not asked there).
+-- and `fixed` (numbers of a view's columns that cannot be changed, named `insert` where no trigger and no rule takes what
+-- is inserted into them; the function that tells says so of every column of a view that takes no DELETE, so it is not
+-- asked there).
 with recursive unusable (oid) as (
     select f.ftrelid
     from pg_foreign_table f
@@ -379,7 +380,11 @@ select c.oid, 'updatable', '', pg_relation_is_updatable(c.oid, true)::text
 from pg_class c
 where c.oid = any ($1::oid[]) and c.relkind in ('v', 'f') and c.oid not in (select u.oid from unusable u)
 union all
-select c.oid, 'fixed', '', coalesce(case when pg_relation_is_updatable(c.oid, true) & 20 = 20 then (
+select c.oid, 'fixed', case when exists (
+    select from pg_trigger t where t.tgrelid = c.oid and t.tgtype & 68 = 68 -- INSTEAD OF INSERT
+) or exists (
+    select from pg_rewrite r where r.ev_class = c.oid and r.ev_type = '3' -- ON INSERT
+) then '' else 'insert' end, coalesce(case when pg_relation_is_updatable(c.oid, true) & 20 = 20 then (
     select string_agg(a.attnum::text, ' ')
     from pg_attribute a
     where a.attrelid = c.oid and a.attnum > 0 and not pg_column_is_updatable(c.oid, a.attnum, true)

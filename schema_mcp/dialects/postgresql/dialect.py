@@ -65,6 +65,7 @@ class PostgresqlDialect:
     check_deferred = "SET CONSTRAINTS ALL IMMEDIATE"
     begin_read = "BEGIN READ ONLY"
     begin_write = "BEGIN"
+    read_only_setting = "default_transaction_read_only"
     explain = "EXPLAIN "
     aggregates: Aggregates = PostgresqlAggregates()
     identity = QUERIES["identity"].sql

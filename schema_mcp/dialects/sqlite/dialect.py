@@ -58,6 +58,7 @@ class SqliteDialect:
     begin_read = "BEGIN"
     #: Not deferred: a transaction that has read cannot always be let to write (SQLITE_BUSY_SNAPSHOT).
     begin_write = "BEGIN IMMEDIATE"
+    read_only_setting = ""
     explain = ""
     aggregates: Aggregates = SqliteAggregates()
     identity = statements.IDENTITY
