@@ -3,13 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test storm check format bench mermaid clean
+PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist=worksteal
+
+.PHONY: demo test servers storm check format bench mermaid clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/schema-mcp demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist=worksteal
+	$(PYTEST)
+
+# What `make test` runs on one PostgreSQL alone, on the others.
+servers: $(VENV)/.installed-dev
+	TEST_SERVERS=others $(PYTEST)
 
 # DDL from several connections while twenty clients list and call, on every server: SECONDS=300, SEED to repeat one.
 SECONDS ?= 180

@@ -62,13 +62,13 @@ async def test_ilike_knows_the_case_of_all_scripts_on_both_products(shared: Plac
 
 
 async def test_ilike_passes_over_what_is_no_text(shared_sqlite: Place) -> None:
-    shared_sqlite.execute("CREATE TABLE mixed (id integer PRIMARY KEY, body)")
+    shared_sqlite.execute("CREATE TABLE mixed_bodies (id integer PRIMARY KEY, body)")
     shared_sqlite.execute(
-        "INSERT INTO mixed VALUES (1, 'AB'), (2, x'6162'), (3, 7), (4, NULL), (5, CAST(x'4142FF' AS TEXT))"
+        "INSERT INTO mixed_bodies VALUES (1, 'AB'), (2, x'6162'), (3, 7), (4, NULL), (5, CAST(x'4142FF' AS TEXT))"
     )
     async with inside(shared_sqlite.url) as program:
-        assert await found(program, "mixed", "body", "ilike", "ab%") == [1, 5]
-        assert await found(program, "mixed", "body", "ilike", "7") == [3]
+        assert await found(program, "mixed_bodies", "body", "ilike", "ab%") == [1, 5]
+        assert await found(program, "mixed_bodies", "body", "ilike", "7") == [3]
 
 
 @pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])

@@ -33,33 +33,33 @@ TYPES = {"postgresql": {"i": "integer", "n": "numeric(6,2)", "f": "double precis
 
 
 @pytest.fixture(scope="module")
-def odd(shared: Place) -> Place:
+def wild(shared: Place) -> Place:
     columns = ", ".join(f"{name} {type_}" for name, type_ in TYPES[shared.product].items())
-    shared.execute(f'CREATE TABLE odd (id integer PRIMARY KEY, "a b" text, {columns})')
+    shared.execute(f'CREATE TABLE wild (id integer PRIMARY KEY, "a b" text, {columns})')
     shared.execute("CREATE TABLE wide (" + ", ".join(f"c{n} integer" for n in range(200)) + ")")
     return shared
 
 
 @pytest.fixture
-def empty(odd: Place) -> Place:
-    odd.execute("DELETE FROM odd")
-    return odd
+def empty(wild: Place) -> Place:
+    wild.execute("DELETE FROM wild")
+    return wild
 
 
 def only(place: Place) -> dict[str, Any]:
-    return {"database__include": ["odd", "wide"], "watch__poll_interval_s": 60.0, "access__mode": "write"}
+    return {"database__include": ["wild", "wide"], "watch__poll_interval_s": 60.0, "access__mode": "write"}
 
 
 async def test_hostile_text_goes_in_many_at_once_and_comes_back_unchanged(empty: Place) -> None:
     rows = [{"id": number, "t": word} for number, word in enumerate(WORDS)]
     async with inside(empty.url, **only(empty), results__max_bytes=10_000_000) as program:
-        answer = await program.peer.call("insert_odd", {"rows": rows, "returning": ["id", "t"]})
+        answer = await program.peer.call("insert_wild", {"rows": rows, "returning": ["id", "t"]})
         assert answer["rows"] == rows
         again = {"rows": rows, "returning": ["id", "t"], "on_conflict": "update"}
-        answer = await program.peer.call("insert_odd", again)
+        answer = await program.peer.call("insert_wild", again)
         assert (answer["rows"], answer["updated"]) == (rows, len(rows))
         for word in WORDS:
-            error = await program.peer.error("insert_odd", {"rows": [{word or " ": 1}]})
+            error = await program.peer.error("insert_wild", {"rows": [{word or " ": 1}]})
             assert error["code"] == "unknown_column", word
 
 
@@ -69,7 +69,7 @@ async def test_every_value_for_every_type_is_taken_or_refused_by_the_column(empt
         for value in [*WORDS[::6], *OTHERS]:
             for column in TYPES[empty.product]:
                 row = {"id": taken, column: value}
-                answer = await program.peer.call("insert_odd", {"rows": [row, {"id": 10**6}], "dry_run": True})
+                answer = await program.peer.call("insert_wild", {"rows": [row, {"id": 10**6}], "dry_run": True})
                 if "error" in answer:
                     error = answer["error"]
                     assert error["code"] in ("invalid_value", "missing_value"), (row, error)
@@ -77,7 +77,7 @@ async def test_every_value_for_every_type_is_taken_or_refused_by_the_column(empt
                 else:
                     taken += 1
         assert taken > 50
-        assert await program.peer.rows("query_odd") == []
+        assert await program.peer.rows("query_wild") == []
 
 
 SHAPES: list[tuple[Any, str, str]] = [
@@ -87,12 +87,12 @@ SHAPES: list[tuple[Any, str, str]] = [
     ({"rows": [{"id": 1}, None]}, "invalid_argument", "'rows[1]' takes an object"),
     ({}, "missing_argument", "'rows' takes at least one row"),
     ({"rows": [{"id": 1}] * 10_001}, "too_many_rows", "'rows' takes at most 10000 rows, got 10001"),
-    ({"rows": [{"id": None}]}, "missing_value", "rows[0]: column 'id' of table 'odd' is NOT NULL"),
-    ({"rows": [{"id": 1}, {"t": "x"}]}, "missing_value", "rows[1] of table 'odd' lacks a value for: id"),
-    ({"rows": [{"id": 1, "a b": "x", "ID": 2}]}, "unknown_column", "table 'odd' has no column 'ID'."),
+    ({"rows": [{"id": None}]}, "missing_value", "rows[0]: column 'id' of table 'wild' is NOT NULL"),
+    ({"rows": [{"id": 1}, {"t": "x"}]}, "missing_value", "rows[1] of table 'wild' lacks a value for: id"),
+    ({"rows": [{"id": 1, "a b": "x", "ID": 2}]}, "unknown_column", "table 'wild' has no column 'ID'."),
     ({"rows": [{"id": 1}], "row": []}, "unknown_argument", "unknown argument 'row'"),
     ({"rows": [{"id": 1}], "returning": ["id", "id"]}, "invalid_argument", "'returning' names a column twice"),
-    ({"rows": [{"id": 1}], "returning": ["id; --"]}, "unknown_column", "table 'odd' has no column 'id; --'."),
+    ({"rows": [{"id": 1}], "returning": ["id; --"]}, "unknown_column", "table 'wild' has no column 'id; --'."),
     ({"rows": [{"id": 1}], "dry_run": 1}, "invalid_argument", "'dry_run' takes true or false"),
 ]
 
@@ -102,25 +102,25 @@ async def test_calls_of_a_wrong_shape_are_refused_by_name(empty: Place) -> None:
         for arguments, code, message in SHAPES:
             if code == "missing_value" and empty.product == "sqlite":
                 continue  # the rowid counts by itself
-            error = await program.peer.error("insert_odd", arguments)
+            error = await program.peer.error("insert_wild", arguments)
             assert (error["code"], error["message"][: len(message)]) == (code, message)
-        alias = next(name for name, column in program.app.registry.current.table_tools["insert_odd"][1].by_key.items()
+        alias = next(name for name, column in program.app.registry.current.table_tools["insert_wild"][1].by_key.items()
                      if column.name == "a b" and name != "a b")  # fmt: skip
-        error = await program.peer.error("insert_odd", {"rows": [{"id": 1, "a b": "x", alias: "y"}]})
+        error = await program.peer.error("insert_wild", {"rows": [{"id": 1, "a b": "x", alias: "y"}]})
         assert error["message"] == f"rows[0] names column '{alias}' twice"
-        assert await program.peer.rows("query_odd") == []
+        assert await program.peer.rows("query_wild") == []
 
 
 @pytest.mark.parametrize("word", ["a\0b", "\ud800", "\udfff\ud800"], ids=["NUL", "surrogate", "two surrogates"])
 async def test_what_is_no_text_of_the_databases_is_refused_by_its_row_and_column(empty: Place, word: str) -> None:
     async with inside(empty.url, **only(empty)) as program:
-        answer = await program.peer.call("insert_odd", {"rows": [{"id": 1}, {"id": 2, "t": word}]})
+        answer = await program.peer.call("insert_wild", {"rows": [{"id": 1}, {"id": 2, "t": word}]})
         if empty.product == "sqlite" and word == "a\0b":
             assert answer["inserted"] == 2
-            assert (await program.peer.rows("query_odd", {"where": {"id": 2}, "columns": ["t"]})) == [{"t": word}]
+            assert (await program.peer.rows("query_wild", {"where": {"id": 2}, "columns": ["t"]})) == [{"t": word}]
         else:
             assert answer["error"]["code"] == "invalid_value"
-            assert answer["error"]["message"].startswith("rows[1]: column 't' of table 'odd'")
+            assert answer["error"]["message"].startswith("rows[1]: column 't' of table 'wild'")
 
 
 async def test_documents_of_any_depth_are_kept_or_refused(empty: Place) -> None:
@@ -130,14 +130,14 @@ async def test_documents_of_any_depth_are_kept_or_refused(empty: Place) -> None:
             for _ in range(depth):
                 document = [document]
             answer = await program.peer.call(
-                "insert_odd", {"rows": [{"id": number, "j": document}], "returning": ["j"]}
+                "insert_wild", {"rows": [{"id": number, "j": document}], "returning": ["j"]}
             )
             if "error" in answer:
                 assert answer["error"]["code"] == "invalid_value"
             else:
                 assert answer["rows"] == [{"j": document}]
         bomb = {f"k{n}": ["x" * 100] * 100 for n in range(20)}
-        answer = await program.peer.call("insert_odd", {"rows": [{"id": 9, "j": bomb}], "returning": ["j"]})
+        answer = await program.peer.call("insert_wild", {"rows": [{"id": 9, "j": bomb}], "returning": ["j"]})
         assert answer["rows"] == [{"j": bomb}]
 
 
@@ -163,10 +163,10 @@ ROWS = st.lists(
 )
 
 
-def test_bulk_is_as_one_by_one_and_a_dry_run_changes_nothing(odd: Place) -> None:
+def test_bulk_is_as_one_by_one_and_a_dry_run_changes_nothing(wild: Place) -> None:
     with (
         start_blocking_portal("asyncio") as portal,
-        portal.wrap_async_context_manager(inside(odd.url, **only(odd), state__url="off")) as program,
+        portal.wrap_async_context_manager(inside(wild.url, **only(wild), state__url="off")) as program,
     ):
 
         async def inserted(calls: list[list[dict[str, Any]]], word: str, **more: Any) -> tuple[Any, ...]:
@@ -174,7 +174,7 @@ def test_bulk_is_as_one_by_one_and_a_dry_run_changes_nothing(odd: Place) -> None
             counts = [0, 0, 0]
             for number, rows in enumerate(calls):
                 arguments = {"rows": rows, "on_conflict": word, **more}
-                answer = await program.peer.call("insert_odd", arguments)
+                answer = await program.peer.call("insert_wild", arguments)
                 if "error" in answer:
                     return answer["error"]["code"], number + answer["error"]["details"]["row"]
                 for place, name in enumerate(("inserted", "updated", "skipped")):
@@ -182,13 +182,13 @@ def test_bulk_is_as_one_by_one_and_a_dry_run_changes_nothing(odd: Place) -> None
             return tuple(counts)
 
         async def stored() -> str:
-            rows = await program.peer.rows("query_odd", {"order_by": ["id"]})
+            rows = await program.peer.rows("query_wild", {"order_by": ["id"]})
             return json.dumps(rows)
 
         @given(first=ROWS, rows=ROWS, word=st.sampled_from(["error", "skip", "update"]))
         @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
         def hold(first: list[dict[str, Any]], rows: list[dict[str, Any]], word: str) -> None:
-            odd.execute("DELETE FROM odd")
+            wild.execute("DELETE FROM wild")
             portal.call(inserted, [first], "skip")
             before = portal.call(stored)
             rehearsed = portal.call(lambda: inserted([rows], word, dry_run=True))
@@ -196,7 +196,7 @@ def test_bulk_is_as_one_by_one_and_a_dry_run_changes_nothing(odd: Place) -> None
             bulk = portal.call(inserted, [rows], word)
             assert bulk == rehearsed
             together = portal.call(stored)
-            odd.execute("DELETE FROM odd")
+            wild.execute("DELETE FROM wild")
             portal.call(inserted, [first], "skip")
             single = portal.call(inserted, [[row] for row in rows], word)
             assert bulk == single

@@ -67,8 +67,8 @@ async def test_nothing_that_would_tell_of_its_values_may_name_it(veiled: Place) 
                 ("where", {"where": {column: None}}),
                 ("filters[0].column", {"filters": [{"column": column, "op": "eq", "value": "x"}]}),
                 ("filters[0].column", {"filters": [{"column": column, "op": "is_null"}]}),
-                ("order_by", {"order_by": [column]}),
-                ("order_by", {"order_by": [f"{column} desc nulls last"]}),
+                ("order_by[0]", {"order_by": [column]}),
+                ("order_by[0]", {"order_by": [f"{column} desc nulls last"]}),
             ]
             for place, arguments in refused:
                 for tool, table in (("query_veiled_people", {}), ("query_rows", {"table": "veiled_people"})):

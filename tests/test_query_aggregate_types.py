@@ -188,7 +188,7 @@ async def test_sqlite_says_so_where_a_sum_meets_text_or_the_end_of_integers(shar
         error = await program.peer.error("query_huge", {"aggregate": ["sum(i)"]})
         assert (error["code"], error["message"]) == (
             "invalid_value",
-            "A sum is beyond 9223372036854775807, where SQLite's integers end.",
+            "A sum or a result is beyond 9223372036854775807, where SQLite's integers end.",
         )
         assert (await program.peer.error("query_mixture", {"aggregate": ["sum(u)", "sum(id)"]}))["hint"]
 

@@ -137,7 +137,7 @@ async def test_rows_that_a_rule_takes_are_counted_and_not_returned(kinds: Place)
         empty(kinds)
         tools = {tool.name: tool for tool in (await program.peer.client.list_tools()).tools}
         returning = tools["insert_kinds__ruled"].input_schema["properties"]["returning"]
-        assert returning["description"] == "Columns. Default none."
+        assert returning["description"] == "Default none."
         rows = [{"n": 1, "word": "a"}, {"n": 2, "word": "b"}]
         assert (await program.peer.call("insert_kinds__ruled", {"rows": rows}))["inserted"] == 2
         error = await program.peer.error("insert_kinds__ruled", {"rows": rows, "returning": ["n"]})

@@ -33,7 +33,7 @@ COLUMNS: dict[str, dict[str, tuple[str, dict[str, Any], Any]]] = {
         "rate": ("double precision", advertised("number", f"double precision; {QUOTED_COMMENT}"), 0.5),
         "live": ("boolean", advertised("boolean"), True),
         "born": ("date", advertised("string", "date"), "2024-02-29"),
-        "seen": ("timestamptz", advertised("string", "timestamp with time zone"), "2024-02-29T10:00:00Z"),
+        "seen": ("timestamptz", advertised("string", "timestamptz"), "2024-02-29T10:00:00Z"),
         "data": ("bytea", advertised("string", "bytea (base64)"), "AP8="),
         "more": ("jsonb", advertised("object", "jsonb"), {"a": [1]}),
         "Größe (cm)": ("real", advertised("number", 'column "Größe (cm)"'), 1.5),
@@ -135,10 +135,14 @@ async def test_the_typed_arguments_carry_the_columns(staff: Place) -> None:
     where = tools["query_staff"].input_schema["properties"]["where"]
     rows = tools["insert_staff"].input_schema["properties"]["rows"]["items"]
     assert list(where["properties"].items()) == [
-        (SIZE if name == "Größe (cm)" else name, schema) for name, (_, schema, _) in columns.items()
+        (SIZE if name == "Größe (cm)" else name, {key: value for key, value in schema.items() if key != "maxLength"})
+        for name, (_, schema, _) in columns.items()
     ]
     number = {} if staff.product == "postgresql" else {"id": advertised("integer", "default: the next number")}
-    assert rows["properties"] == where["properties"] | number
+    assert (
+        rows["properties"]
+        == {SIZE if name == "Größe (cm)" else name: schema for name, (_, schema, _) in columns.items()} | number
+    )
     assert rows["required"] == (["id", "name"] if staff.product == "postgresql" else ["name"])
     assert "required" not in where
     assert tools["insert_staff"].input_schema["required"] == ["rows"]

@@ -49,7 +49,9 @@ def sales(shared_postgresql: Place) -> Iterator[Place]:
 
 async def test_tools_and_tables_carry_the_source_first_on_both_products(shop: Place, crm: Place, sales: Place) -> None:
     urls = {"shop": shop.url, "crm": crm.url, "sales": sales.url}
-    async with inside_several(**urls, sources__sales__schemas="public,archive") as program:
+    async with inside_several(
+        **urls, sources__sales__schemas="public,archive", sources__sales__include="orders"
+    ) as program:
         names = await program.peer.names()
         listed = await program.peer.call("list_tables")
         status = await program.peer.call("server_status")

@@ -150,7 +150,7 @@ REFUSALS = [
     ("SELECT a FROM gone", ErrorCode.STALE_SCHEMA, "The database has changed: no such table: gone."),
     ("INSERT INTO t (gone) VALUES (1)", ErrorCode.STALE_SCHEMA, "The database has changed: table t has no column"),
     ("SELECT zeroblob(2000000000)", ErrorCode.INVALID_VALUE, "A value is larger than SQLite can hold."),
-    ("SELECT abs(-9223372036854775808)", ErrorCode.DATABASE_ERROR, "SQLite refused the statement: integer overflow."),
+    ("SELECT abs(-9223372036854775808)", ErrorCode.INVALID_VALUE, "A sum or a result is beyond 9223372036854775807"),
 ]
 
 

@@ -85,6 +85,8 @@ def _property(target: Target, column: Column, rule: Rule | None = None, *, for_i
     """The JSON type of a column and what a model has to know beyond it."""
     schema = value_schema(column.type)
     notes = [_renamed(target, column), _native(column.type)]
+    if rule is None:
+        schema.pop("maxLength", None)  # a longer text is nowhere, and costs nothing to look for
     labels = (column.type.item or column.type).enum
     if labels and not _listable(labels) and not (rule and rule.values):
         notes.append(_too_many(labels))
@@ -135,7 +137,7 @@ def filter_array(operators: Sequence[str]) -> JsonSchema:
             "required": ["column", "op"],
             "additionalProperties": False,
         },
-        "description": "AND; same label in 'or': OR." + (f" {sets} take 'values'." if sets else ""),
+        "description": "AND; same 'or' label: OR." + (f" {sets}: 'values'." if sets else ""),
     }
 
 
@@ -177,7 +179,12 @@ def _native(type_: SqlType) -> str:
         return ""
     if type_.kind is TypeKind.TEXT and type_.length is not None:
         return ""
-    return f"{type_.native} (base64)" if type_.kind is TypeKind.BYTES else type_.native
+    native = _ZONE.sub(lambda found: found[1] + ("tz" if found[2] == "with" else ""), type_.native)
+    return f"{native} (base64)" if type_.kind is TypeKind.BYTES else native
+
+
+#: PostgreSQL itself has short names for these (manual, table 8.1).
+_ZONE = re.compile(r"\b(timestamp|time) (with|without) time zone")
 
 
 def _listable(words: Sequence[str]) -> bool:

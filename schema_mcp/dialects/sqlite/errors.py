@@ -53,7 +53,7 @@ def translate(error: BaseException, table: Table | None) -> CallError | None:
     if text == "integer overflow":
         return StatementRefused(
             ErrorCode.INVALID_VALUE,
-            "A sum is beyond 9223372036854775807, where SQLite's integers end.",
+            "A sum or a result is beyond 9223372036854775807, where SQLite's integers end.",
             "Narrow the filters, or sum by groups.",
         )
     if hides and code & _PRIMARY == sqlite3.SQLITE_ERROR:

@@ -39,7 +39,7 @@ class InsertTool:
 
     def describe(self, target: Target) -> str:
         """What the tool does."""
-        return f"Insert rows into {target.table.kind} {target.display}: all of them or none."
+        return f"Insert rows into {target.table.kind} {target.display}, all or none."
 
     def describe_generic(self) -> str:
         """For `insert_rows`."""
@@ -169,14 +169,13 @@ def _answer(target: Target, given: int, may_meet: bool, with_rows: bool, result:
 
 def _schema(row: JsonSchema, returning: Sequence[Column] | None = None) -> JsonSchema:
     """`returning`: what comes back by default; None: it depends on the table."""
-    default = "none" if returning == () else "primary key"
     return {
         "type": "object",
         "properties": {
             "rows": {"type": "array", "items": row},
             "on_conflict": {"type": "string", "enum": list(WORDS)},
             "conflict_columns": {"type": "array", "items": {"type": "string"}},
-            "returning": array_of_names(f"Columns. Default {default}."),
+            "returning": array_of_names("Default none." if returning == () else ""),
             "dry_run": {"type": "boolean"},
             "idempotency_key": {"type": "string"},
         },
