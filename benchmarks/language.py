@@ -7,6 +7,7 @@ checks, exact values and the protocol cost.
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -14,14 +15,22 @@ import orjson
 
 from benchmarks.call import MAX_BYTES
 from benchmarks.client import PROGRAM, Peer, result_of, serving
-from benchmarks.databases import LABELS, MANY_ROWS, PRODUCTS, Databases
-from benchmarks.figures import Figure
+from benchmarks.databases import LABELS, MANY_ROWS, PRODUCTS, Databases, opened
+from benchmarks.figures import Budget, Figure
 from benchmarks.language_floor import COMMAND
-from benchmarks.timing import Contender, interleaved
+from benchmarks.read import build_settings
+from benchmarks.timing import Contender, interleaved, repeated
+from schema_mcp.caller import Caller
+from schema_mcp.catalog.build import build
+from schema_mcp.config.model import SOURCE
+from schema_mcp.schema.select import Selection
 
 SUBJECT = "language"
 MANY = 10_000
+#: Of planning.
+ROUNDS = 20
 _FLOOR = "by hand"
+_PLAN = Budget(limit=20.0, text="20 us")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +78,9 @@ _CALLS = (
 )
 
 
+_ONE_ROW = _Call(what="insert of one row", tool="insert_incoming", arguments={"rows": _given_rows()[:1]})
+
+
 async def measure(databases: Databases, counts: Sequence[int]) -> list[Figure]:
     """Every call on both products. The number of tables does not matter here."""
     figures: list[Figure] = []
@@ -79,6 +91,26 @@ async def measure(databases: Databases, counts: Sequence[int]) -> list[Figure]:
             floor = stack.enter_context(serving(COMMAND, url))
             for call in _CALLS:
                 figures += await _compared(call, LABELS[product], ours, floor)
+        figures += await _planned(product, url)
+    return figures
+
+
+async def _planned(product: str, url: str) -> list[Figure]:
+    """Every call's planning alone, in process: its statement is compiled, its arguments are checked each time."""
+    database, dialect = opened(url)
+    async with database.single() as connection:
+        reading = await dialect.read(connection, SOURCE, Selection(), None)
+    await database.close()
+    catalog = build(build_settings(dialect, "tables"), {SOURCE: reading.schema}, None)
+    figures = []
+    for call in (*_CALLS, _ONE_ROW):
+        tool, target = catalog.table_tools[call.tool]
+        run = partial(tool.plan, catalog, target, call.arguments, Caller(session="benchmark"))
+        large = len(call.arguments.get("rows", ())) > 1
+        values = repeated(run, rounds=ROUNDS, calls=1 if large else 300)
+        budget = None if large else _PLAN
+        what = f"planning: {call.what}, {LABELS[product]}"
+        figures.append(Figure(subject=SUBJECT, what=what, unit="us", values=values, budget=budget))
     return figures
 
 

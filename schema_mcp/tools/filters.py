@@ -170,7 +170,7 @@ class _Reader:
     def check_size(self) -> None:
         size = 0
         for value in self.values:
-            if isinstance(value, str | bytes):
+            if isinstance(value, (str, bytes)):
                 size += len(value)
             elif isinstance(value, list):
                 size += sum(map(len, filter(None, value)))

@@ -11,7 +11,7 @@ from schema_mcp.errors import ErrorCode, InvalidArgument
 from schema_mcp.schema.model import Column, Generated
 from schema_mcp.schema.types import TypeKind
 from schema_mcp.tools.target import Target
-from schema_mcp.tools.values import refusal, shown, stored
+from schema_mcp.tools.values import bound, refusal, shown
 
 #: To a hint about null, which is SQL's.
 _JSON_NULL = f" JSON's own null is sent as {as_text('null')}."
@@ -108,7 +108,7 @@ def _bound(target: Target, column: Column, value: Any, index: int) -> DriverValu
         if column.masked:
             target.refuse_mask(column, value, _place(target, column, index))
         try:
-            return stored(target.dialect, column.type, value)
+            return bound(target.dialect, column.type, value)
         except ValueError as unfit:
             raise refusal(column.type, value, _place(target, column, index), unfit) from None
     if not column.nullable and column.generated is Generated.NO:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from schema_mcp.dialects.base import Dialect, DriverValue, Statement
+from schema_mcp.dialects.base import Dialect, DriverValue, Related, Statement
 from schema_mcp.errors import ErrorCode, InvalidArgument, StaleSchema
 from schema_mcp.schema.fingerprint import digest
 from schema_mcp.schema.mask import MASK
@@ -61,10 +61,11 @@ class Compiled:
     types: tuple[SqlType, ...]
     keys: int
 
-    def statement(self, values: Mapping[str, DriverValue]) -> Statement:
-        """The statement with its values."""
+    def statement(self, values: Mapping[str, DriverValue], related: tuple[Related, ...] = ()) -> Statement:
+        """The statement with its values. `related`: as `Statement` has it."""
         given = {**self.constants, **values} if self.constants else values
-        return Statement(self.sql, tuple([given[name] for name in self.names]), self.labels, self.types, self.keys)
+        bound = tuple([given[name] for name in self.names])
+        return Statement(self.sql, bound, self.labels, self.types, self.keys, related=related)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

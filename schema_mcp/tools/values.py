@@ -67,29 +67,27 @@ def bind(dialect: Dialect, type_: SqlType, given: Any, place: str, operator: str
     Raises: InvalidArgument (`invalid_value`), with what the column takes and what was given.
     """
     try:
-        if operator is None:
-            return stored(dialect, type_, given)
-        if operator in _PATTERNS:
-            if not isinstance(given, str):
-                raise _Unfit(f"'{operator}' takes a string")
-            return dialect.encode(type_, given, operator)
-        if isinstance(given, str) and given.startswith(dialect.tags):
-            return dialect.encode(type_, given, operator)
-        return dialect.encode(type_, _exact(type_, given), operator)
+        return bound(dialect, type_, given, operator)
     except ValueError as unfit:
         raise refusal(type_, given, place, unfit) from None
 
 
-def stored(dialect: Dialect, type_: SqlType, given: Any) -> DriverValue:
-    """What `given` is bound as to be stored: `bind`, for whoever names the place of a value only when it is refused.
+def bound(dialect: Dialect, type_: SqlType, given: Any, operator: str | None = None) -> DriverValue:
+    """`bind`, for whoever makes up the name of a value's place only when it is refused.
 
     Raises: ValueError, for `refusal`.
     """
-    if isinstance(given, str) and given.startswith(dialect.tags):
-        return dialect.encode(type_, given)
+    test = operator or "eq"
+    if test in _PATTERNS:
+        if not isinstance(given, str):
+            raise _Unfit(f"'{test}' takes a string")
+        return dialect.encode(type_, given, test)
+    if type(given) is str and given.startswith(dialect.tags):
+        return dialect.encode(type_, given, test)
     exact = _exact(type_, given)
-    refuse_change(type_, exact)
-    return dialect.encode(type_, exact)
+    if operator is None:
+        refuse_change(type_, exact)
+    return dialect.encode(type_, exact, test)
 
 
 def refusal(type_: SqlType, given: Any, place: str, unfit: ValueError) -> InvalidArgument:

@@ -1,7 +1,6 @@
 """`query_<table>`: rows of one relation, filtered, ordered, paged."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -111,11 +110,10 @@ class QueryTool:
             values |= {f"k{index}": key for index, key in enumerate(keys)}
         if include is not None:
             values |= include.named()
-        statement = compiled.statement(values)
         return StatementPlan(
             source=target.table.name.source,
             table=target.table.name,
-            statements=(statement if include is None else replace(statement, related=include.related()),),
+            statements=(compiled.statement(values, () if include is None else include.related()),),
             writes=False,
             limit=limit,
             answer=partial(_answer, target, caller, made_by, order, total, keys is not None),
