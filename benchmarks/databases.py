@@ -20,6 +20,8 @@ PRODUCTS = ("postgresql", "sqlite")
 LABELS = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 #: Rows of the table `items`.
 ROWS = 100_000
+#: Rows of the table `sales`.
+MANY_ROWS = 1_000_000
 #: DDL statements a transaction: PostgreSQL locks every table it makes until the end.
 _BATCH = 100
 
@@ -63,6 +65,26 @@ def table_names(count: int) -> list[str]:
     return [f"item_{number:04}" for number in range(count)]
 
 
+def _numbers(product: str, rows: int) -> str:
+    """A source of that many rows, `n` of which counts from 1."""
+    if product == "postgresql":
+        return f"generate_series(1, {rows}) AS n"
+    return f"(WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT {rows}) SELECT n FROM r)"
+
+
+def _fill(product: str, table: str, rows: int, parent: str = "NULL") -> str:
+    """Rows for a table that `create_table` makes."""
+    values = f"n, {parent}, 'C' || n, 'item ' || n, "
+    if product == "postgresql":
+        values += "n / 7.0, n % 1000, n / 3.0, n % 2 = 0, now(), current_date"
+        values += """, '{"size": 3}'::jsonb, gen_random_uuid()"""
+    else:
+        values += "round(n / 7.0, 2), n % 1000, n / 3.0, n % 2, datetime(), date()"
+        values += """, '{"size": 3}', lower(hex(randomblob(16)))"""
+    columns = "id, parent_id, code, name, price, quantity, weight, active, created_at, due, details, token"
+    return f"INSERT INTO {table} ({columns}) SELECT {values} FROM {_numbers(product, rows)}"
+
+
 @dataclass(slots=True)
 class Databases:
     """Makes each database once. `server` is a PostgreSQL of our own, `folder` holds the SQLite files."""
@@ -83,6 +105,12 @@ class Databases:
         """A database with the one table `items`, of `ROWS` rows."""
         return self._once(product, "items", lambda name: self._items(product, name))
 
+    def language(self, product: str) -> str:
+        """`parents` (100 rows), `items` (`ROWS` rows, ten of each parent's among them), `sales` (`MANY_ROWS` rows), and
+        `incoming`, which is empty.
+        """
+        return self._once(product, "language", lambda name: self._language(product, name))
+
     def _once(self, product: str, name: str, make: Callable[[str], str]) -> str:
         if (product, name) not in self._made:
             self._made[product, name] = make(name)
@@ -96,17 +124,27 @@ class Databases:
         return self._create(product, name, statements)
 
     def _items(self, product: str, name: str) -> str:
-        if product == "postgresql":
-            numbers = f"generate_series(1, {ROWS}) AS n"
-            values = "n, 'C' || n, 'item ' || n, n / 7.0, n % 1000, n / 3.0, n % 2 = 0, now(), current_date"
-            values += """, '{"size": 3}'::jsonb, gen_random_uuid()"""
-        else:
-            numbers = f"(WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT {ROWS}) SELECT n FROM r)"
-            values = "n, 'C' || n, 'item ' || n, round(n / 7.0, 2), n % 1000, n / 3.0, n % 2, datetime(), date()"
-            values += """, '{"size": 3}', lower(hex(randomblob(16)))"""
-        columns = "id, code, name, price, quantity, weight, active, created_at, due, details, token"
-        fill = f"INSERT INTO items ({columns}) SELECT {values} FROM {numbers}"
-        return self._create(product, name, [create_table(product, "items"), fill])
+        return self._create(product, name, [create_table(product, "items"), _fill(product, "items", ROWS)])
+
+    def _language(self, product: str, name: str) -> str:
+        sales = "id {identity} PRIMARY KEY, region text NOT NULL, units integer NOT NULL, price numeric(10, 2) NOT NULL"
+        incoming = (
+            "id {identity} PRIMARY KEY, code text NOT NULL, name text, units integer, price numeric(10, 2), due date"
+        )
+        values = "n, 'region ' || n % 10, n % 50, " + (
+            "n % 1000 / 4.0" if product == "postgresql" else "n % 1000 * 0.25"
+        )
+        statements = [
+            create_table(product, "parents"),
+            create_table(product, "items", "parents"),
+            _fill(product, "parents", 100),
+            _fill(product, "items", ROWS, "CASE WHEN n <= 1000 THEN (n - 1) / 10 + 1 END"),
+            "CREATE INDEX items_of_parent ON items (parent_id)",
+            f"CREATE TABLE sales ({sales.format(**_TYPES[product])})",
+            f"INSERT INTO sales SELECT {values} FROM {_numbers(product, MANY_ROWS)}",
+            f"CREATE TABLE incoming ({incoming.format(**_TYPES[product])})",
+        ]
+        return self._create(product, name, statements)
 
     def _create(self, product: str, name: str, statements: list[str]) -> str:
         batches = [statements[start : start + _BATCH] for start in range(0, len(statements), _BATCH)]

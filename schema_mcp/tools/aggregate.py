@@ -6,7 +6,7 @@ meanwhile.
 """
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -71,7 +71,7 @@ def plan_groups(view: CatalogView, target: Target, arguments: Mapping[str, Any],
     paged = bool(groups) and all(key.output < len(groups) for key in keys)
     limit = read_limit(arguments, "limit", target.limits.default_limit, target.limits.max_rows)
     named = tuple(output.shape for output in outputs)
-    made_by = query_digest("groups", named, conditions, having, keys)
+    made_by = partial(query_digest, "groups", named, conditions, having, keys)
     last = _read_cursor(target, read_text(arguments, "cursor"), caller, made_by, len(keys) if paged else 0)
     null_keys = None if last is None else tuple(key is None for key in last)
 
@@ -114,11 +114,11 @@ def plan_groups(view: CatalogView, target: Target, arguments: Mapping[str, Any],
 
 
 def _read_cursor(
-    target: Target, given: str | None, caller: Caller, made_by: str, count: int
+    target: Target, given: str | None, caller: Caller, made_by: Callable[[], str], count: int
 ) -> tuple[DriverValue, ...] | None:
     if given is None:
         return None
-    return unseal(target.cursor_secret, caller, target.digest, made_by, given, count)
+    return unseal(target.cursor_secret, caller, target.digest, made_by(), given, count)
 
 
 def _as_columns(outputs: Sequence[Output]) -> tuple[Column, ...]:
@@ -215,7 +215,7 @@ class _Select:
 def _answer(
     target: Target,
     caller: Caller,
-    made_by: str,
+    made_by: Callable[[], str],
     order_keys: int,
     total: Counting,
     continues: bool,
@@ -223,7 +223,7 @@ def _answer(
 ) -> bytes:
     cursor = hint = None
     if result.truncated and order_keys:
-        cursor = seal(target.cursor_secret, caller, target.digest, made_by, result.keys[:order_keys])
+        cursor = seal(target.cursor_secret, caller, target.digest, made_by(), result.keys[:order_keys])
     elif result.truncated:
         hint = _NO_CURSOR_HINT
     return page(target, result, total.total(result, continues=continues), cursor=cursor, hint=hint)

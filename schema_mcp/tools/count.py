@@ -58,6 +58,10 @@ class Counting:
         return Total(self.asked, max(estimate or 0, rows + result.truncated), Count.ESTIMATED)
 
 
+#: No total is asked for.
+NOT_COUNTED = Counting(asked=Count.NONE)
+
+
 @dataclass(frozen=True, slots=True)
 class Total:
     """A number of rows, and how well it is known."""
@@ -75,7 +79,7 @@ def read_count(arguments: Mapping[str, Any]) -> Count:
     """Raises: InvalidArgument."""
     given = read_text(arguments, "count")
     if given is None:
-        return Count.NONE
+        return NOT_COUNTED.asked
     try:
         return Count(given)
     except ValueError:
@@ -108,7 +112,7 @@ def counting(
     if asked is Count.ESTIMATED and row_estimate is not None:
         return Counting(asked=asked, known=row_estimate)
     if asked is Count.NONE:
-        return Counting(asked=asked)
+        return NOT_COUNTED
     if not continues:
         return Counting(asked=asked, counted=True)
     compiled = target.compiled(("count", shape), lambda: (count(), (), 1))

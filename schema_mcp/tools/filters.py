@@ -4,8 +4,7 @@ Two calls with the same columns and operators have the same shape and share one 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -30,21 +29,19 @@ MAX_LABEL = 100
 _FILTER_MEMBERS = ("column", "op", "value", "values", "or")
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(NamedTuple):
     """One condition. `test`: a comparison, a null test or what `Dialect.condition` knows.
 
-    `count`: bound parameters; 0 for the null tests. `group`: those of the same number are joined by OR.
+    `parameters`: how many are bound; 0 for the null tests. `group`: those of the same number are joined by OR.
     """
 
     column: str
     test: str
-    count: int
+    parameters: int
     group: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
+class Conditions(NamedTuple):
     """All conditions of a call: single ones and OR groups, joined by AND. `values` in the order of the parameters."""
 
     shape: tuple[Condition, ...]
@@ -78,8 +75,8 @@ def clauses(target: Target, shape: Sequence[Condition]) -> list[sa.ColumnElement
     groups: dict[int, list[sa.ColumnElement[bool]]] = {}
     used = 0
     for condition in shape:
-        names = [f"f{used + offset}" for offset in range(condition.count)]
-        used += condition.count
+        names = [f"f{used + offset}" for offset in range(condition.parameters)]
+        used += condition.parameters
         clause = _clause(target, condition, names)
         if condition.group is None:
             made.append(clause)
@@ -173,7 +170,7 @@ class _Reader:
     def check_size(self) -> None:
         size = 0
         for value in self.values:
-            if isinstance(value, str | bytes):
+            if isinstance(value, (str, bytes)):
                 size += len(value)
             elif isinstance(value, list):
                 size += sum(map(len, filter(None, value)))

@@ -11,7 +11,7 @@ from schema_mcp.errors import ErrorCode, InvalidArgument
 from schema_mcp.schema.model import Column, Generated
 from schema_mcp.schema.types import TypeKind
 from schema_mcp.tools.target import Target
-from schema_mcp.tools.values import bind, shown
+from schema_mcp.tools.values import bound, refusal, shown
 
 #: To a hint about null, which is SQL's.
 _JSON_NULL = f" JSON's own null is sent as {as_text('null')}."
@@ -104,18 +104,25 @@ def _shape(target: Target, members: Iterable[str], index: int) -> _Shape:
 
 
 def _bound(target: Target, column: Column, value: Any, index: int) -> DriverValue:
-    place = f"rows[{index}]: column '{target.keys[column.name]}' of table '{target.display}'"
     if value is not None:
-        target.refuse_mask(column, value, place)
-        return bind(target.dialect, column.type, value, place)
+        if column.masked:
+            target.refuse_mask(column, value, _place(target, column, index))
+        try:
+            return bound(target.dialect, column.type, value)
+        except ValueError as unfit:
+            raise refusal(column.type, value, _place(target, column, index), unfit) from None
     if not column.nullable and column.generated is Generated.NO:
         raise InvalidArgument(
             ErrorCode.MISSING_VALUE,
-            f"{place} is NOT NULL, got null",
+            f"{_place(target, column, index)} is NOT NULL, got null",
             "Give it a value." + (_JSON_NULL if column.type.kind is TypeKind.JSON else ""),
             details={"row": index, "columns": [target.keys[column.name]]},
         )
     return None
+
+
+def _place(target: Target, column: Column, index: int) -> str:
+    return f"rows[{index}]: column '{target.keys[column.name]}' of table '{target.display}'"
 
 
 def _column(target: Target, name: str) -> Column:

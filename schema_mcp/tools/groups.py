@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from schema_mcp.dialects.base import DriverValue
 from schema_mcp.errors import ErrorCode, InvalidArgument
@@ -48,8 +48,7 @@ class Output:
         return self.source.function not in _COUNT_FUNCTIONS
 
 
-@dataclass(frozen=True, slots=True)
-class GroupKey:
+class GroupKey(NamedTuple):
     """One key of the order of groups, by the place of its output."""
 
     output: int
@@ -74,8 +73,14 @@ def read_outputs(target: Target, arguments: Mapping[str, Any]) -> tuple[Output, 
 
     Raises: InvalidArgument, StaleSchema.
     """
+    columns, aggregates = read_list(arguments, "group_by") or [], read_list(arguments, "aggregate") or []
+    make = partial(_read_outputs, target, columns, aggregates)
+    return target.read(("outputs", len(columns)), [*columns, *aggregates], make)
+
+
+def _read_outputs(target: Target, columns: Sequence[Any], aggregates: Sequence[Any]) -> tuple[Output, ...]:
     outputs: list[Output] = []
-    for index, name in enumerate(read_list(arguments, "group_by") or ()):
+    for index, name in enumerate(columns):
         column = target.column(name, f"group_by[{index}]")
         if target.dialect.aggregates.result("count_distinct", column.type) is None:
             raise InvalidArgument(
@@ -85,7 +90,7 @@ def read_outputs(target: Target, arguments: Mapping[str, Any]) -> tuple[Output, 
                 "Group by a column of another type.",
             )
         _add(outputs, Output(target.keys[column.name], column, column.type), f"group_by[{index}]")
-    for index, given in enumerate(read_list(arguments, "aggregate") or ()):
+    for index, given in enumerate(aggregates):
         place = f"aggregate[{index}]"
         aggregate, name = read_aggregate(target, given, place)
         type_ = _type(target, aggregate, place)
@@ -194,6 +199,13 @@ def read_group_order(
 
     Raises: InvalidArgument.
     """
+    what = ("group order", groups, *(output.shape for output in outputs))
+    return target.read(what, given, partial(_read_group_order, target, outputs, groups, given))
+
+
+def _read_group_order(
+    target: Target, outputs: Sequence[Output], groups: int, given: Sequence[Any]
+) -> tuple[GroupKey, ...]:
     keys: list[GroupKey] = []
     for index, entry in enumerate(given):
         place = f"order_by[{index}]"

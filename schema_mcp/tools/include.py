@@ -8,6 +8,7 @@ before it is included as it is, unless an entry of its own says more.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 from schema_mcp.dialects.base import DriverValue, Related
@@ -16,7 +17,7 @@ from schema_mcp.schema.model import Column
 from schema_mcp.tools.naming import near
 from schema_mcp.tools.order import Order, read_order
 from schema_mcp.tools.relationships import Relationship
-from schema_mcp.tools.target import Target
+from schema_mcp.tools.target import Target, shown_type
 from schema_mcp.tools.values import shown
 from schema_mcp.tools.view import CatalogView
 
@@ -66,8 +67,9 @@ class Include:
         """What `dialects.nested` needs to know."""
         made = []
         for part in self.parts:
-            labelled = part.relationship.other.labelled(part.columns)
-            labels, types = tuple(label for label, _, _ in labelled), tuple(type_ for _, _, type_ in labelled)
+            keys = part.relationship.other.keys
+            labels = tuple([keys[column.name] for column in part.columns])
+            types = tuple([shown_type(column) for column in part.columns])
             made.append(Related(part.relationship.name, part.parent, part.limit, labels, types))
         return tuple(made)
 
@@ -175,9 +177,14 @@ def _included(parent: int, relationship: Relationship, entry: _Entry) -> Include
 def _columns(target: Target, entry: _Entry) -> tuple[Column, ...]:
     if entry.columns is None:
         return target.readable
-    columns = [target.shown_column(name.strip(), entry.place) for name in entry.columns.split(",")]
+    names = entry.columns.split(",")
+    return target.read("include", names, partial(_read_columns, target, names, entry.place))
+
+
+def _read_columns(target: Target, names: Sequence[str], place: str) -> tuple[Column, ...]:
+    columns = [target.shown_column(name.strip(), place) for name in names]
     if len(set(columns)) != len(columns):
-        _refuse(f"'{entry.place}' names a column twice", "Name each column once.")
+        _refuse(f"'{place}' names a column twice", "Name each column once.")
     return tuple(columns)
 
 

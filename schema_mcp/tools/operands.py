@@ -14,7 +14,7 @@ from schema_mcp.schema.model import Column
 from schema_mcp.schema.ranges import RANGE_ELEMENTS
 from schema_mcp.schema.types import TypeKind
 from schema_mcp.tools.target import Target
-from schema_mcp.tools.values import MAX_DEPTH, bind, is_too_deep, shown
+from schema_mcp.tools.values import MAX_DEPTH, bind, bound, is_too_deep, refusal, shown
 
 #: Values of one condition.
 MAX_SET_VALUES = 10_000
@@ -30,11 +30,14 @@ def read_operand(target: Target, column: Column, test: str, value: Any) -> Drive
 
     Raises: InvalidArgument (`invalid_value`).
     """
-    place = _place(target, column)
-    if isinstance(value, list | dict):
-        _check_depth(value, place)
+    if isinstance(value, (list, dict)):
+        _check_depth(value, _place(target, column))
     if test not in _LOOK_INSIDE:
-        return bind(target.dialect, column.type, value, place, test)
+        try:
+            return bound(target.dialect, column.type, value, test)
+        except ValueError as unfit:
+            raise refusal(column.type, value, _place(target, column), unfit) from None
+    place = _place(target, column)
     match test:
         case "path":
             return _path(target, column, value, place)

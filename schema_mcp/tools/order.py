@@ -4,8 +4,8 @@ Paging by key neither skips nor repeats a row that stands still, however many ot
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -19,8 +19,7 @@ from schema_mcp.tools.values import shown
 MAX_ORDER_COLUMNS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class OrderKey:
+class OrderKey(NamedTuple):
     """One key of the order. `nulls_first` None: there are no nulls, or they stand where the database puts them."""
 
     column: str
@@ -29,8 +28,7 @@ class OrderKey:
     nullable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """The whole order of a query. `total`: it tells any two rows apart, so paging can go on from a row."""
 
     keys: tuple[OrderKey, ...]
@@ -42,8 +40,13 @@ def read_order(target: Target, given: Sequence[Any] | None) -> Order:
 
     Raises: InvalidArgument, StaleSchema.
     """
+    entries = () if given is None else given
+    return target.read("order", entries, partial(_read_order, target, entries))
+
+
+def _read_order(target: Target, given: Sequence[Any]) -> Order:
     keys: list[OrderKey] = []
-    for index, entry in enumerate(given or ()):
+    for index, entry in enumerate(given):
         if index >= MAX_ORDER_COLUMNS:
             raise InvalidArgument(
                 ErrorCode.INVALID_ARGUMENT,
@@ -57,7 +60,7 @@ def read_order(target: Target, given: Sequence[Any] | None) -> Order:
             )
         keys.append(key)
     last_descending = keys[-1].descending if keys else False
-    completion = target.order_keys()
+    completion = target.order_keys
     for name in completion:
         if all(name != key.column for key in keys):
             keys.append(OrderKey(name, last_descending, None, False))

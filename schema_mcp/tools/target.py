@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from schema_mcp.dialects.base import Dialect, DriverValue, Statement
+from schema_mcp.dialects.base import Dialect, DriverValue, Related, Statement
 from schema_mcp.errors import ErrorCode, InvalidArgument, StaleSchema
 from schema_mcp.schema.fingerprint import digest
 from schema_mcp.schema.mask import MASK
@@ -20,8 +20,10 @@ from schema_mcp.schema.types import SqlType, TypeKind
 from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.naming import column_keys, display_name, near
 
-#: Compiled statements kept for one table.
+#: Compiled statements kept for one table, and other things that were made of it.
 MAX_SHAPES = 200
+#: Characters of a call that are remembered together with what they were read as.
+_MAX_REMEMBERED_TEXT = 500
 
 Made = TypeVar("Made")
 
@@ -59,10 +61,11 @@ class Compiled:
     types: tuple[SqlType, ...]
     keys: int
 
-    def statement(self, values: Mapping[str, DriverValue]) -> Statement:
-        """The statement with its values."""
-        given = {**self.constants, **values}
-        return Statement(self.sql, tuple(given[name] for name in self.names), self.labels, self.types, self.keys)
+    def statement(self, values: Mapping[str, DriverValue], related: tuple[Related, ...] = ()) -> Statement:
+        """The statement with its values. `related`: as `Statement` has it."""
+        given = {**self.constants, **values} if self.constants else values
+        bound = tuple([given[name] for name in self.names])
+        return Statement(self.sql, bound, self.labels, self.types, self.keys, related=related)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,6 +85,10 @@ class Target:
     #: These two are made when they are first asked for: of most of 10,000 tables nobody ever does.
     _relation: sa.TableClause | None = field(init=False, default=None)
     _digest: str = field(init=False, default="")
+    #: So are these, because a call asks for them.
+    _readable: tuple[Column, ...] | None = field(init=False, default=None)
+    _unmasked: tuple[Column, ...] | None = field(init=False, default=None)
+    _order_keys: tuple[str, ...] | None = field(init=False, default=None)
     _compiled: "OrderedDict[Hashable, Compiled]" = field(init=False, default_factory=OrderedDict)
     _remembered: dict[Hashable, Any] = field(init=False, default_factory=dict)
 
@@ -114,12 +121,20 @@ class Target:
     @property
     def readable(self) -> tuple[Column, ...]:
         """The columns that the role may select, in order."""
-        return tuple(column for column in self.table.columns if column.readable)
+        if self._readable is None:
+            found = tuple(column for column in self.table.columns if column.readable)
+            object.__setattr__(self, "_readable", found)
+            return found
+        return self._readable
 
     @property
     def unmasked(self) -> tuple[Column, ...]:
         """The readable columns whose values may be used: by conditions, order, groups, references, `returning`."""
-        return tuple(column for column in self.table.columns if column.readable and not column.masked)
+        if self._unmasked is None:
+            found = tuple(column for column in self.readable if not column.masked)
+            object.__setattr__(self, "_unmasked", found)
+            return found
+        return self._unmasked
 
     @property
     def insertable(self) -> tuple[Column, ...]:
@@ -215,8 +230,16 @@ class Target:
         more = f", ... ({len(names)} in all)" if len(names) > 60 else ""
         return f"Columns: {', '.join(names[:60])}{more}."
 
+    @property
     def order_keys(self) -> tuple[str, ...]:
         """What tells rows apart: primary key, else a unique key without nulls, else row identity; () if nothing."""
+        if self._order_keys is None:
+            found = self._find_order_keys()
+            object.__setattr__(self, "_order_keys", found)
+            return found
+        return self._order_keys
+
+    def _find_order_keys(self) -> tuple[str, ...]:
         table = self.table
         readable = {column.name for column in self.unmasked}
         sound = {column.name for column in table.columns if not column.nullable}
@@ -235,12 +258,21 @@ class Target:
 
     def remembered(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """What `make` has made of the table alone, for that key; made anew now and then."""
-        if key not in self._remembered:
+        made: Made
+        try:
+            made = self._remembered[key]
+        except KeyError:
+            made = make()
             if len(self._remembered) >= MAX_SHAPES:
                 self._remembered.clear()
-            self._remembered[key] = make()
-        made: Made = self._remembered[key]
+            self._remembered[key] = made
         return made
+
+    def read(self, what: Hashable, texts: Sequence[Any], make: Callable[[], Made]) -> Made:
+        """What `make` has made of a call's `texts` and the table alone; remembered where they are short strings."""
+        if all(type(text) is str for text in texts) and sum(map(len, texts)) <= _MAX_REMEMBERED_TEXT:
+            return self.remembered((what, *texts), make)
+        return make()
 
     def compiled(
         self, shape: Hashable, build: Callable[[], tuple[sa.sql.ClauseElement, Sequence[Column], int]]

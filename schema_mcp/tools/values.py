@@ -10,6 +10,7 @@ import binascii
 import math
 import re
 import struct
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -25,7 +26,7 @@ EXACT_FLOAT_DIGITS = 15
 _REAL_BITS = 24
 
 #: Operators whose value is a string, whatever the column's type.
-_PATTERNS = ("like", "ilike", "starts_with", "contains", "matches")
+_PATTERNS = frozenset({"like", "ilike", "starts_with", "contains", "matches"})
 #: Deepest JSON that is taken to look for. Inner arrays and objects count.
 MAX_DEPTH = 100
 
@@ -54,7 +55,7 @@ _TAKES = {
 }
 
 
-class _Unfit(Exception):
+class _Unfit(ValueError):
     """The value does not fit the type; the text says why, if there is more to say than what the type takes."""
 
 
@@ -66,24 +67,35 @@ def bind(dialect: Dialect, type_: SqlType, given: Any, place: str, operator: str
     Raises: InvalidArgument (`invalid_value`), with what the column takes and what was given.
     """
     try:
-        if isinstance(given, str) and given.startswith(dialect.tags) and operator not in _PATTERNS:
-            return dialect.encode(type_, given, operator or "eq")
-        if operator is None:
-            exact = _exact(type_, given)
-            refuse_change(type_, exact)
-            return dialect.encode(type_, exact)
-        if operator in _PATTERNS:
-            if not isinstance(given, str):
-                raise _Unfit(f"'{operator}' takes a string")
-            return dialect.encode(type_, given, operator)
-        return dialect.encode(type_, _exact(type_, given), operator)
-    except _Unfit as unfit:
-        reason = str(unfit)
-    except ValueError as refused:
-        reason = str(refused)
+        return bound(dialect, type_, given, operator)
+    except ValueError as unfit:
+        raise refusal(type_, given, place, unfit) from None
+
+
+def bound(dialect: Dialect, type_: SqlType, given: Any, operator: str | None = None) -> DriverValue:
+    """`bind`, for whoever makes up the name of a value's place only when it is refused.
+
+    Raises: ValueError, for `refusal`.
+    """
+    test = operator or "eq"
+    if test in _PATTERNS:
+        if not isinstance(given, str):
+            raise _Unfit(f"'{test}' takes a string")
+        return dialect.encode(type_, given, test)
+    if type(given) is str and given.startswith(dialect.tags):
+        return dialect.encode(type_, given, test)
+    exact = _exact(type_, given)
+    if operator is None:
+        refuse_change(type_, exact)
+    return dialect.encode(type_, exact, test)
+
+
+def refusal(type_: SqlType, given: Any, place: str, unfit: ValueError) -> InvalidArgument:
+    """The error for a value that does not fit."""
     takes = _TAKES[type_.kind] + (f" ({type_.native})" if type_.native else "")
+    reason = str(unfit)
     message = f"{place} takes {takes}, got {shown(given)}" + (f": {reason}" if reason else "")
-    raise InvalidArgument(ErrorCode.INVALID_VALUE, message, _hint(type_, given))
+    return InvalidArgument(ErrorCode.INVALID_VALUE, message, _hint(type_, given))
 
 
 def is_too_deep(given: Any) -> bool:
@@ -133,37 +145,9 @@ def _hint(type_: SqlType, given: Any) -> str:
 
 
 def _exact(type_: SqlType, given: Any) -> Value:
-    if type(given) is str:
-        if type_.kind is TypeKind.TEXT:
-            return given
-    elif not type_.enforced and _is_number_beyond(type_.kind, given):
+    if type(given) is not str and not type_.enforced and _is_number_beyond(type_.kind, given):
         return given
-    match type_.kind:
-        case TypeKind.INTEGER:
-            return _integer(type_, given)
-        case TypeKind.NUMERIC:
-            return _numeric(given)
-        case TypeKind.FLOAT:
-            return _float(type_, given)
-        case TypeKind.BOOLEAN:
-            return _boolean(given)
-        case TypeKind.JSON if not isinstance(given, float) or math.isfinite(given):
-            return given
-        case TypeKind.ARRAY:
-            return _array(type_, given)
-        case TypeKind.OTHER if isinstance(given, int | float) and not isinstance(given, bool):
-            if type_.cast:
-                return _numeric(given)  # becomes text of that type
-            if isinstance(given, float) and not math.isfinite(given):
-                raise _Unfit
-            return given
-    if not isinstance(given, str):
-        raise _Unfit
-    if type_.kind is TypeKind.BYTES:
-        return _bytes(given)
-    if type_.kind is TypeKind.ENUM and given not in type_.enum:
-        raise _Unfit
-    return given
+    return _READ[type_.kind](type_, given)
 
 
 def _is_number_beyond(kind: TypeKind, given: Any) -> bool:
@@ -182,6 +166,34 @@ def _is_number_beyond(kind: TypeKind, given: Any) -> bool:
     return True
 
 
+def _string(_: SqlType, given: Any) -> str:
+    if not isinstance(given, str):
+        raise _Unfit
+    return given
+
+
+def _label(type_: SqlType, given: Any) -> str:
+    if not isinstance(given, str) or given not in type_.enum:
+        raise _Unfit
+    return given
+
+
+def _document(_: SqlType, given: Any) -> Any:
+    if isinstance(given, float) and not math.isfinite(given):
+        raise _Unfit
+    return given
+
+
+def _other(type_: SqlType, given: Any) -> Value:
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        return _string(type_, given)
+    if type_.cast:
+        return _numeric(type_, given)  # becomes text of that type
+    if isinstance(given, float) and not math.isfinite(given):
+        raise _Unfit
+    return given
+
+
 def _integer(type_: SqlType, given: Any) -> int:
     if isinstance(given, str) and _INTEGER.match(given):
         number = int(given)
@@ -191,13 +203,13 @@ def _integer(type_: SqlType, given: Any) -> int:
         number = given
     else:
         raise _Unfit
-    bits = type_.precision or 64
-    if not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
-        raise _Unfit(f"it must be between {-(2 ** (bits - 1))} and {2 ** (bits - 1) - 1}")
+    limit = 1 << (type_.precision or 64) - 1
+    if not -limit <= number < limit:
+        raise _Unfit(f"it must be between {-limit} and {limit - 1}")
     return number
 
 
-def _numeric(given: Any) -> Decimal:
+def _numeric(_: SqlType, given: Any) -> Decimal:
     if isinstance(given, int) and not isinstance(given, bool):
         return Decimal(given)
     if isinstance(given, float) and math.isfinite(given):
@@ -251,8 +263,10 @@ def _is_real(number: float) -> bool:
     return number == nearest or any(number == float(f"{nearest:.{digits}g}") for digits in range(6, 10))
 
 
-def _bytes(given: str) -> bytes:
+def _bytes(_: SqlType, given: Any) -> bytes:
     """Only the one base64 text that these bytes have: Python passes over bits and characters behind the end."""
+    if not isinstance(given, str):
+        raise _Unfit
     try:
         data = base64.b64decode(given, validate=True)
     except (binascii.Error, ValueError):
@@ -262,7 +276,7 @@ def _bytes(given: str) -> bytes:
     return data
 
 
-def _boolean(given: Any) -> bool:
+def _boolean(_: SqlType, given: Any) -> bool:
     if isinstance(given, bool):
         return given
     if isinstance(given, int) and given in (0, 1):
@@ -295,3 +309,17 @@ def _array(type_: SqlType, given: Any) -> Value:
                 takes = f"an element takes {_TAKES[type_.item.kind]}, got {shown(element)}"
                 raise _Unfit(f"{takes}: {reason}" if reason else takes) from None
     return values
+
+
+_READ: Mapping[TypeKind, Callable[[SqlType, Any], Value]] = {
+    **dict.fromkeys(TypeKind, _string),
+    TypeKind.INTEGER: _integer,
+    TypeKind.NUMERIC: _numeric,
+    TypeKind.FLOAT: _float,
+    TypeKind.BOOLEAN: _boolean,
+    TypeKind.BYTES: _bytes,
+    TypeKind.JSON: _document,
+    TypeKind.ENUM: _label,
+    TypeKind.ARRAY: _array,
+    TypeKind.OTHER: _other,
+}

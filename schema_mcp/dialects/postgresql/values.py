@@ -7,7 +7,7 @@ Out: `row_to_json` over exact expressions: what a JSON number cannot hold leaves
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -78,24 +78,24 @@ def encode(type_: SqlType, value: Value) -> str:
     Raises: ValueError for text that PostgreSQL cannot hold (NUL), that is no Unicode text (lone surrogates), or that
     it would take for something else than what it says.
     """
-    match type_.kind:
-        case TypeKind.BOOLEAN:
-            return "true" if value else "false"
-        case TypeKind.BYTES:
-            return "\\x" + bytes(value).hex()
-        case TypeKind.JSON:
-            document = text_of(value)
-            return checked_text(json_text(value) if document is None else document)
-        case TypeKind.ARRAY:
-            return _array_text(type_, checked_text(value)) if isinstance(value, str) else _array_literal(type_, value)
-        case TypeKind.NUMERIC | TypeKind.INTEGER:
-            return str(value)
-        case TypeKind.FLOAT:
-            return repr(value)
-        case TypeKind.DATE | TypeKind.TIME | TypeKind.TIMESTAMP:
-            return checked_text(whole_time(type_, value))
-        case _:
-            return _unchanged(type_, checked_text(value) if isinstance(value, str) else format(value, "f"))
+    return _TEXT_OF[type_.kind](type_, value)
+
+
+def _document(_: SqlType, value: Value) -> str:
+    document = text_of(value)
+    return checked_text(json_text(value) if document is None else document)
+
+
+def _array(type_: SqlType, value: Value) -> str:
+    return _array_text(type_, checked_text(value)) if isinstance(value, str) else _array_literal(type_, value)
+
+
+def _time(type_: SqlType, value: Value) -> str:
+    return checked_text(whole_time(type_, value))
+
+
+def _other(type_: SqlType, value: Value) -> str:
+    return _unchanged(type_, checked_text(value) if isinstance(value, str) else format(value, "f"))
 
 
 def json_text(value: Any) -> str:
@@ -255,6 +255,19 @@ def _array_text(type_: SqlType, text: str) -> str:
             case TypeKind.OTHER:
                 _unchanged(item, leaf)
     return text
+
+
+_TEXT_OF: Mapping[TypeKind, Callable[[SqlType, Value], str]] = {
+    **dict.fromkeys(TypeKind, _other),
+    TypeKind.BOOLEAN: lambda _, value: "true" if value else "false",
+    TypeKind.BYTES: lambda _, value: "\\x" + bytes(value).hex(),
+    TypeKind.JSON: _document,
+    TypeKind.ARRAY: _array,
+    TypeKind.INTEGER: lambda _, value: str(value),
+    TypeKind.NUMERIC: lambda _, value: str(value),
+    TypeKind.FLOAT: lambda _, value: repr(value),
+    **dict.fromkeys((TypeKind.DATE, TypeKind.TIME, TypeKind.TIMESTAMP), _time),
+}
 
 
 def _delimiter(type_: SqlType) -> str:

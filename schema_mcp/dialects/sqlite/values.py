@@ -19,6 +19,8 @@ from schema_mcp.dialects.sqlite.tagged import TAGS, untagged
 from schema_mcp.dialects.sqlite.types import Affinity, affinity
 from schema_mcp.schema.types import SqlType, TypeKind
 
+#: Whose values are the column's own.
+_COMPARISONS = frozenset({"eq", "ne", "lt", "lte", "gt", "gte", "in", "not_in", "between"})
 _PATTERNS = ("like", "ilike", "starts_with", "contains")
 _LISTS = ("in_list", "not_in_list")
 _DOCUMENTS = ("json_contains", "json_has_any", "json_has_all")
@@ -28,6 +30,8 @@ _MAX_PATTERN_BYTES = 50_000
 _NUMBER = re.compile(r"[ \t-\r]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t-\r]*")
 #: The storage classes that a STRICT table lets its columns hold (sqlite.org/stricttables.html), as Python's.
 _STRICT = {TypeKind.INTEGER: int, TypeKind.FLOAT: float, TypeKind.TEXT: str, TypeKind.BYTES: bytes}
+#: Python finds a member of an enum by its class slowly, and these are asked for with every value.
+_AFFINITY_TEXT, _AFFINITY_BLOB = Affinity.TEXT, Affinity.BLOB
 _GLOB_SPECIAL = re.compile(r"[*?\[]")
 
 
@@ -36,19 +40,15 @@ def encode(type_: SqlType, value: Value, operator: str = "eq") -> DriverValue:
 
     Raises: ValueError, with the reason.
     """
-    if operator in _PATTERNS:
-        return pattern(operator, str(value))
-    if operator in _LISTS:
-        return _list(value)
-    if operator == "matches":
-        _unicode(value)
-        return full_text.query(value)
-    if operator in _DOCUMENTS or operator == "path":
-        text = str(value) if operator == "path" else _document(value)
-        _unicode(text)
-        return text
-    if isinstance(value, str) and value.startswith(TAGS):
-        return _of_its_class(type_, untagged(value))
+    if operator not in _COMPARISONS:
+        return _tested(type_, value, operator)
+    if isinstance(value, str):
+        if value.startswith(TAGS):
+            return _of_its_class(type_, untagged(value))
+        if type_.kind not in _CONVERTED:
+            return _text(type_, value, operator)
+    elif isinstance(value, int) and type_.kind not in _CONVERTED:
+        return _number(type_, value, operator)
     match type_.kind:
         case TypeKind.JSON:
             if (document := text_of(value)) is not None:
@@ -65,8 +65,25 @@ def encode(type_: SqlType, value: Value, operator: str = "eq") -> DriverValue:
             return bytes(value)
         case TypeKind.FLOAT:
             return _number(type_, float(value), operator)
-        case _:
-            return _text(type_, value, operator) if isinstance(value, str) else _number(type_, value, operator)
+    return _number(type_, value, operator)
+
+
+#: Kinds whose texts and integers are not simply stored as such.
+_CONVERTED = (TypeKind.JSON, TypeKind.FLOAT)
+
+
+def _tested(type_: SqlType, value: Value, operator: str) -> DriverValue:
+    """A value that is no column's: a pattern, a list, a search, a piece of a document."""
+    if operator in _PATTERNS:
+        return pattern(operator, str(value))
+    if operator in _LISTS:
+        return _list(value)
+    if operator == "matches":
+        _unicode(value)
+        return full_text.query(value)
+    text = str(value) if operator == "path" else _document(value)
+    _unicode(text)
+    return text
 
 
 def pattern(operator: str, text: str) -> str:
@@ -114,7 +131,7 @@ def _document(value: Value) -> str:
 def _number(type_: SqlType, value: bool | int | float, operator: str) -> int | float:
     """The number, if the column keeps it as one."""
     of_column = affinity(type_)
-    if of_column is Affinity.TEXT:
+    if of_column is _AFFINITY_TEXT:
         raise ValueError("SQLite would store the number as text")
     if isinstance(value, float):
         if math.isnan(value):
@@ -190,7 +207,7 @@ def _text(type_: SqlType, text: str, operator: str) -> str | int | float:
     Where it only compares (any operator but `eq`), text may be converted: both sides are.
     """
     _unicode(text)
-    if affinity(type_) in (Affinity.TEXT, Affinity.BLOB) or not _NUMBER.fullmatch(text):
+    if affinity(type_) in (_AFFINITY_TEXT, _AFFINITY_BLOB) or not _NUMBER.fullmatch(text):
         return text
     kept = _kept(Affinity.NUMERIC, text)
     if str(kept) == text and not isinstance(kept, bytes):

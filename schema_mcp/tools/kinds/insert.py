@@ -120,9 +120,9 @@ def _statements(
 ) -> Iterator[Statement]:
     dialect, with_rows = target.dialect, target.table.returns_rows
     names, first, rows = run.names, run.first, run.rows
-    columns = [column for column in target.table.columns if column.name in names]
 
     def build(size: int) -> tuple[sa.Insert, Sequence[Column], int]:
+        columns = [column for column in target.table.columns if column.name in names]
         insert, told = dialect.insert(target.relation, columns, size, conflict)
         if not with_rows:
             return insert, (), 0
@@ -130,7 +130,7 @@ def _statements(
         return insert.returning(*selected), returning, len(told)
 
     def compiled(size: int) -> Compiled:
-        shape = ("insert", size, names, conflict, tuple(column.name for column in returning))
+        shape = ("insert", size, names, conflict, tuple([column.name for column in returning]))
         return target.compiled(shape, partial(build, size))
 
     tells = conflict is not None and bool(conflict.updates)

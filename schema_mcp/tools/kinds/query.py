@@ -1,7 +1,6 @@
 """`query_<table>`: rows of one relation, filtered, ordered, paged."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +14,7 @@ from schema_mcp.tools.aggregate import ARGUMENTS as GROUPING
 from schema_mcp.tools.aggregate import is_grouped, plan_groups
 from schema_mcp.tools.arguments import read_limit, read_list, read_text, refuse_unknown
 from schema_mcp.tools.base import Action, JsonSchema, Result, StatementPlan
-from schema_mcp.tools.count import Count, Counting, counting, read_count
+from schema_mcp.tools.count import NOT_COUNTED, Count, Counting, counting, read_count
 from schema_mcp.tools.cursor import query_digest, seal, unseal
 from schema_mcp.tools.filters import Conditions, clauses, read_conditions
 from schema_mcp.tools.include import Include, read_include
@@ -82,27 +81,21 @@ class QueryTool:
         refuse_unknown(arguments, _ARGUMENTS)
         if is_grouped(arguments):
             return plan_groups(view, target, arguments, caller)
-        columns = _read_columns(target, read_list(arguments, "columns"))
+        columns = _columns(target, read_list(arguments, "columns"))
         conditions = read_conditions(target, arguments)
         order = read_order(target, read_list(arguments, "order_by"))
         limit = read_limit(arguments, "limit", target.limits.default_limit, target.limits.max_rows)
         entries = read_list(arguments, "include")
         include = read_include(view, target, entries) if entries else None
-        made_by = query_digest(conditions, order)
+        made_by = partial(query_digest, conditions, order)
         keys = _read_cursor(target, read_text(arguments, "cursor"), caller, made_by, order)
         null_keys = None if keys is None else tuple(key is None for key in keys)
         values: dict[str, DriverValue] = conditions.named()
-        total = counting(
-            target,
-            read_count(arguments),
-            shape=("rows", conditions.shape),
-            rows=lambda: _matching(target, conditions, sa.literal_column("1")),
-            count=lambda: sa.select(*target.dialect.row([], [_number(target, conditions)])),
-            values=values,
-            row_estimate=None if conditions.shape else view.row_estimate(target),
-            continues=keys is not None,
-        )
-        names = tuple(column.name for column in columns)
+        asked = read_count(arguments)
+        total = NOT_COUNTED
+        if asked is not NOT_COUNTED.asked:
+            total = _counting(view, target, asked, conditions, values, continues=keys is not None)
+        names = tuple([column.name for column in columns])
         shape = ("query", names, conditions.shape, order, null_keys, total.counted, include and include.shape)
         compiled = target.compiled(
             shape,
@@ -113,14 +106,14 @@ class QueryTool:
             ),
         )
         values["row_limit"] = limit + 1
-        values |= {f"k{index}": key for index, key in enumerate(keys or ())}
+        if keys is not None:
+            values |= {f"k{index}": key for index, key in enumerate(keys)}
         if include is not None:
             values |= include.named()
-        statement = compiled.statement(values)
         return StatementPlan(
             source=target.table.name.source,
             table=target.table.name,
-            statements=(statement if include is None else replace(statement, related=include.related()),),
+            statements=(compiled.statement(values, () if include is None else include.related()),),
             writes=False,
             limit=limit,
             answer=partial(_answer, target, caller, made_by, order, total, keys is not None),
@@ -132,9 +125,11 @@ class QueryTool:
         )
 
 
-def _read_columns(target: Target, given: Sequence[Any] | None) -> tuple[Column, ...]:
-    if given is None:
-        return target.readable
+def _columns(target: Target, given: Sequence[Any] | None) -> tuple[Column, ...]:
+    return target.readable if given is None else target.read("columns", given, partial(_read_columns, target, given))
+
+
+def _read_columns(target: Target, given: Sequence[Any]) -> tuple[Column, ...]:
     if not given:
         raise InvalidArgument(
             ErrorCode.INVALID_ARGUMENT, "'columns' takes at least one column", "Leave 'columns' out for all of them."
@@ -146,11 +141,32 @@ def _read_columns(target: Target, given: Sequence[Any] | None) -> tuple[Column, 
 
 
 def _read_cursor(
-    target: Target, given: str | None, caller: Caller, made_by: str, order: Order
+    target: Target, given: str | None, caller: Caller, made_by: Callable[[], str], order: Order
 ) -> tuple[DriverValue, ...] | None:
     if given is None:
         return None
-    return unseal(target.cursor_secret, caller, target.digest, made_by, given, len(order.keys))
+    return unseal(target.cursor_secret, caller, target.digest, made_by(), given, len(order.keys))
+
+
+def _counting(
+    view: CatalogView,
+    target: Target,
+    asked: Count,
+    conditions: Conditions,
+    values: Mapping[str, DriverValue],
+    *,
+    continues: bool,
+) -> Counting:
+    return counting(
+        target,
+        asked,
+        shape=("rows", conditions.shape),
+        rows=lambda: _matching(target, conditions, sa.literal_column("1")),
+        count=lambda: sa.select(*target.dialect.row([], [_number(target, conditions)])),
+        values=values,
+        row_estimate=None if conditions.shape else view.row_estimate(target),
+        continues=continues,
+    )
 
 
 def _matching(target: Target, conditions: Conditions, *selected: sa.ColumnElement[Any]) -> sa.Select[Any]:
@@ -187,7 +203,7 @@ def _select(
 def _answer(
     target: Target,
     caller: Caller,
-    made_by: str,
+    made_by: Callable[[], str],
     order: Order,
     total: Counting,
     continues: bool,
@@ -195,7 +211,7 @@ def _answer(
 ) -> bytes:
     cursor = hint = None
     if result.truncated and order.total:
-        cursor = seal(target.cursor_secret, caller, target.digest, made_by, result.keys[: len(order.keys)])
+        cursor = seal(target.cursor_secret, caller, target.digest, made_by(), result.keys[: len(order.keys)])
     elif result.truncated:
         hint = _NO_KEY_HINT
     return page(target, result, total.total(result, continues=continues), cursor=cursor, hint=hint)
