@@ -141,11 +141,11 @@ RANGES: list[tuple[str, str, Any, list[int]]] = [
 
 async def test_ranges_hold_elements_and_ranges_and_overlap(shared_postgresql: Place) -> None:
     shared_postgresql.execute(
-        "CREATE TABLE spans (id integer PRIMARY KEY, span int4range, spans int4multirange, exact numrange, "
+        "CREATE TABLE ranged (id integer PRIMARY KEY, span int4range, spans int4multirange, exact numrange, "
         "days daterange, times tsrange, moments tstzrange)"
     )
     shared_postgresql.execute(
-        """INSERT INTO spans VALUES
+        """INSERT INTO ranged VALUES
         (1, '[2,10)', '{[1,3),[5,7)}', '(1,2.25]', '[2024-01-01,2025-01-01)','[2024-02-29 10:00,)', '(,2024-03-01]'),
         (2, '(,)', '{}', 'empty', '[2024-02-01,)', 'empty', 'empty'),
         (3, 'empty', '{[8,9)}', NULL, '(,2020-01-01)', NULL, NULL),
@@ -154,20 +154,20 @@ async def test_ranges_hold_elements_and_ranges_and_overlap(shared_postgresql: Pl
     )
     async with inside(shared_postgresql.url) as program:
         for column, operator, value, expected in RANGES:
-            assert await found(program, "spans", {"column": column, "op": operator, "value": value}) == expected, (
+            assert await found(program, "ranged", {"column": column, "op": operator, "value": value}) == expected, (
                 column,
                 operator,
                 value,
             )
         for column, value, message in [
-            ("span", "x", "an element of column 'span' of table 'spans' takes an integer (integer), got 'x'"),
+            ("span", "x", "an element of column 'span' of table 'ranged' takes an integer (integer), got 'x'"),
             ("span", 2**31, "it must be between -2147483648 and 2147483647"),
-            ("days", "now", "an element of column 'days' of table 'spans' takes a date string (ISO 8601) (date), got"),
+            ("days", "now", "an element of column 'days' of table 'ranged' takes a date string (ISO 8601) (date), got"),
             ("span", "[2,", "malformed range literal"),
             ("span", "[9,2]", "range lower bound must be less than or equal to range upper bound"),
         ]:
             given = {"column": column, "op": "contains", "value": value}
-            error = await program.peer.error("query_spans", {"filters": [given]})
+            error = await program.peer.error("query_ranged", {"filters": [given]})
             assert (error["code"], message in error["message"]) == ("invalid_value", True), error
 
 

@@ -125,7 +125,7 @@ async def test_the_schema_offers_the_operators_that_fit_some_column(shared: Plac
             assert filters["items"]["properties"]["or"] == {"type": "string"}
         sets = "in, not_in, between, has_any, has_all: 'values'."
         assert tools["query_rows"].input_schema["properties"]["filters"]["description"] == (
-            f"AND; same label in 'or': OR. {sets}"
+            f"AND; same 'or' label: OR. {sets}"
         )
         assert tools["query_plain"].input_schema["properties"]["filters"]["description"] == (
             "AND; same 'or' label: OR. in, not_in, between: 'values'."

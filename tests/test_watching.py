@@ -62,6 +62,7 @@ async def test_a_look_while_nothing_changes_is_one_statement(own_server: Postgre
     own_server.execute(START, name)
     async with inside(own_database, watch__poll_interval_s=60.0) as program:
         await look(program, 2)
+        await until(program.app.sources["database"].role.asked.is_set)
         begin = own_server.log_bytes()
         await look(program, 25)
         statements = re.findall(r"^.*\] schema-mcp LOG: .*$", own_server.log_text(begin), re.M)
