@@ -98,6 +98,8 @@ class FileWatch:
     async def look(self) -> None:
         """One look, and what follows from it."""
         asked, self._asked = self._asked, False
+        if not (asked or self._used):
+            return  # whoever may put a file into the working directory is not yet the owner of the server
         found, seen = self._origin.stamp(), self._seen
         self._seen = found
         if asked or (found == seen and found != self._read):

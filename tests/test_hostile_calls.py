@@ -115,15 +115,10 @@ async def test_what_no_wire_carries_whole_is_told_through_a_client_too(birds: Pl
 
 
 def statements(log: str) -> set[str]:
-    """The texts of all statements that the server of the log was sent, without the names they are prepared under, and
-    without those of what they select: an aggregate may be named by the caller."""
+    """The texts of all statements that the server of the log was sent, without the names they are prepared under."""
     entries = re.split(r"^(?=\d{4}-\d\d-\d\d )", log, flags=re.MULTILINE)
     found = (re.search(r"schema-mcp LOG:  (?:execute [^:]*|statement): (.*)", entry, re.DOTALL) for entry in entries)
-    return {
-        re.sub(r' AS (?:"[\w-]+"|[a-z_]\w*)(?=, |\) AS row_)', "", match[1].strip())
-        for match in found
-        if match is not None
-    }
+    return {match[1].strip() for match in found if match is not None}
 
 
 #: Sound values, each for some of the arguments.

@@ -162,11 +162,16 @@ async def test_a_file_that_goes_or_is_emptied_does_not_set_everything_back(pets:
         assert await owner.peer.table_tools() == ["query_pets"]
 
 
-async def test_a_file_that_was_not_there_is_taken_when_it_appears(pets: Place, tmp_path: Path) -> None:
+async def test_a_file_that_was_not_there_at_the_start_is_taken_when_it_is_asked_for(
+    pets: Place, tmp_path: Path
+) -> None:
     async with watched(pets, tmp_path) as (program, watch, said):
-        assert await program.peer.table_tools() == ["insert_pets", "query_pets"]
         (tmp_path / "config.toml").write_text("[access]\nmode = 'read'")
         await watch.look()
+        await watch.look()
+        assert said == []
+        assert await program.peer.table_tools() == ["insert_pets", "query_pets"]
+        watch.ask()
         await watch.look()
         assert [getattr(one, "changed", None) for one in said] == [("access.mode",)]
         assert await program.peer.table_tools() == ["query_pets"]

@@ -7,7 +7,7 @@ meanwhile.
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from schema_mcp.caller import Caller
 from schema_mcp.dialects.base import DriverValue
+from schema_mcp.dialects.documents import joined, spaced_members
 from schema_mcp.errors import ErrorCode, InvalidArgument
 from schema_mcp.schema.model import Column
 from schema_mcp.tools.aggregate_grammar import Aggregate
@@ -70,14 +71,15 @@ def plan_groups(view: CatalogView, target: Target, arguments: Mapping[str, Any],
     keys = read_group_order(target, outputs, len(groups), read_list(arguments, "order_by") or ())
     paged = bool(groups) and all(key.output < len(groups) for key in keys)
     limit = read_limit(arguments, "limit", target.limits.default_limit, target.limits.max_rows)
-    named = tuple(output.shape for output in outputs)
+    labels = _labels(outputs)
+    named = tuple((label, *output.shape) for label, output in zip(labels, outputs, strict=True))
     made_by = partial(query_digest, "groups", named, conditions, having, keys)
     last = _read_cursor(target, read_text(arguments, "cursor"), caller, made_by, len(keys) if paged else 0)
     null_keys = None if last is None else tuple(key is None for key in last)
 
     groups_shape = ("groups", named, conditions.shape, having.shape)
     values = conditions.named() | having.named()
-    select = _Select(target, outputs, conditions, having, keys)
+    select = _Select(target, outputs, labels, conditions, having, keys)
     total = counting(
         target,
         read_count(arguments),
@@ -93,7 +95,7 @@ def plan_groups(view: CatalogView, target: Target, arguments: Mapping[str, Any],
         (groups_shape, keys, null_keys, total.counted),
         lambda: (
             select.page(null_keys, order_keys, counted=total.counted),
-            _as_columns(outputs),
+            _as_columns(outputs, labels),
             order_keys + total.counted,
         ),
     )
@@ -105,7 +107,7 @@ def plan_groups(view: CatalogView, target: Target, arguments: Mapping[str, Any],
         statements=(compiled.statement(values),),
         writes=False,
         limit=limit,
-        answer=partial(_answer, target, caller, made_by, order_keys, total, last is not None),
+        answer=partial(_answer, target, outputs, caller, made_by, order_keys, total, last is not None),
         identity=target.table.identity if paged else "",
         continues=last is not None,
         total=total.statement,
@@ -121,10 +123,17 @@ def _read_cursor(
     return unseal(target.cursor_secret, caller, target.digest, made_by(), given, count)
 
 
-def _as_columns(outputs: Sequence[Output]) -> tuple[Column, ...]:
+def _labels(outputs: Sequence[Output]) -> tuple[str, ...]:
+    """What the outputs are called in the statement: no name that a caller has given is part of its text."""
+    if any(output.given for output in outputs):
+        return tuple(f"c{index}" for index in range(len(outputs)))
+    return tuple(output.label for output in outputs)
+
+
+def _as_columns(outputs: Sequence[Output], labels: Sequence[str]) -> tuple[Column, ...]:
     return tuple(
-        Column(name=output.label, position=index + 1, type=output.type, nullable=True)
-        for index, output in enumerate(outputs)
+        Column(name=label, position=index + 1, type=output.type, nullable=True)
+        for index, (output, label) in enumerate(zip(outputs, labels, strict=True))
     )
 
 
@@ -134,6 +143,7 @@ class _Select:
 
     target: Target
     outputs: Sequence[Output]
+    labels: Sequence[str]
     conditions: Conditions
     having: Having
     keys: Sequence[GroupKey]
@@ -150,7 +160,10 @@ class _Select:
     def page(self, null_keys: Sequence[bool] | None, order_keys: int, *, counted: bool) -> sa.Select[Any]:
         """The groups in their order, behind the bound keys; with the first `order_keys` keys, and the total."""
         source = self._groups(null_keys)
-        labelled = [(output.label, source.c[index], output.type) for index, output in enumerate(self.outputs)]
+        labelled = [
+            (label, source.c[index], output.type)
+            for index, (label, output) in enumerate(zip(self.labels, self.outputs, strict=True))
+        ]
         keys: list[sa.ColumnElement[Any]] = [source.c[key.output] for key in self.keys[:order_keys]]
         if counted:
             keys.append(self._over(sa.func.count(), source=self._groups(None)).scalar_subquery())
@@ -212,8 +225,21 @@ class _Select:
         return sa.select(*selected).select_from(source).where(*conditions)
 
 
+def _named(outputs: Sequence[Output], result: Result) -> Result:
+    """With the names of the outputs for those that they have in the statement."""
+    names = dict(zip(_labels(outputs), (output.label for output in outputs), strict=True))
+    if all(label == name for label, name in names.items()):
+        return result
+    rows = (
+        joined({names[label]: value for label, _, value in spaced_members(row.decode())}).encode()
+        for row in result.rows
+    )
+    return replace(result, rows=tuple(rows), cut_columns=tuple(names[label] for label in result.cut_columns))
+
+
 def _answer(
     target: Target,
+    outputs: Sequence[Output],
     caller: Caller,
     made_by: Callable[[], str],
     order_keys: int,
@@ -226,4 +252,4 @@ def _answer(
         cursor = seal(target.cursor_secret, caller, target.digest, made_by(), result.keys[:order_keys])
     elif result.truncated:
         hint = _NO_CURSOR_HINT
-    return page(target, result, total.total(result, continues=continues), cursor=cursor, hint=hint)
+    return page(target, _named(outputs, result), total.total(result, continues=continues), cursor=cursor, hint=hint)

@@ -27,18 +27,22 @@ _COUNT_FUNCTIONS = ("count", "count_distinct")
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One member of a grouped row: a column that groups are made by, or an aggregate."""
+    """One member of a grouped row: a column that groups are made by, or an aggregate.
+
+    `given`: the name is the caller's.
+    """
 
     label: str
     source: Column | Aggregate
     type: SqlType
+    given: bool = False
 
     @property
     def shape(self) -> tuple[str | None, ...]:
-        """What tells it from other outputs of the same table."""
+        """What tells it from other outputs of the same table, but for its name."""
         if isinstance(self.source, Column):
-            return self.label, self.source.name
-        return self.label, self.source.function, self.source.column
+            return (self.source.name,)
+        return self.source.function, self.source.column
 
     @property
     def nullable(self) -> bool:
@@ -99,7 +103,8 @@ def _read_outputs(target: Target, columns: Sequence[Any], aggregates: Sequence[A
                 f"'{place}' names its result {shown(name)}",
                 f"A name has 1 to {MAX_NAME} letters, digits, '_' and '-' of ASCII.",
             )
-        _add(outputs, Output(name or _default_name(target, aggregate, index), aggregate, type_), place)
+        label = name or _default_name(target, aggregate, index)
+        _add(outputs, Output(label, aggregate, type_, given=name is not None), place)
     if not outputs:
         raise _argument("'having' goes with 'aggregate' or 'group_by'", "Use 'filters' for conditions on rows.")
     return tuple(outputs)
