@@ -123,16 +123,57 @@ class Place:
     execute: Callable[[str], Any]
 
 
+#: Leaves nothing of a test in its database, in a tenth of the time that another would take to make.
+EMPTY = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid();
+    DO $$ DECLARE found record; BEGIN
+        FOR found IN SELECT evtname AS name FROM pg_event_trigger LOOP
+            EXECUTE format('DROP EVENT TRIGGER %I', found.name); END LOOP;
+        FOR found IN SELECT fdwname AS name FROM pg_foreign_data_wrapper LOOP
+            EXECUTE format('DROP FOREIGN DATA WRAPPER IF EXISTS %I CASCADE', found.name); END LOOP;
+        FOR found IN SELECT extname AS name FROM pg_extension WHERE extname <> 'plpgsql' LOOP
+            EXECUTE format('DROP EXTENSION IF EXISTS %I CASCADE', found.name); END LOOP;
+        FOR found IN
+            SELECT nspname AS name FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' LOOP
+            EXECUTE format('DROP SCHEMA %I CASCADE', found.name); END LOOP;
+        EXECUTE format('ALTER DATABASE %I RESET ALL', current_database());
+        CREATE SCHEMA public;
+        IF current_setting('server_version_num')::int >= 150000 THEN
+            ALTER SCHEMA public OWNER TO pg_database_owner; GRANT USAGE ON SCHEMA public TO public;
+        ELSE GRANT ALL ON SCHEMA public TO public; END IF;
+    END $$
+"""
+
+
+@pytest.fixture(scope="session")
+def used_databases(servers: Callable[[str], Server]) -> Iterator[Callable[[str], tuple[str, str]]]:
+    """Name and URL of a database by its server's name: the same for all tests of a worker, empty for each."""
+    with ExitStack() as stack:
+
+        @cache
+        def made(server_name: str) -> tuple[str, str]:
+            server, name = servers(server_name), f"test_{uuid.uuid4().hex}"
+            stack.callback(server.drop_database, name)
+            return name, server.create_database(name)
+
+        yield made
+
+
 @pytest.fixture(params=[*SERVERS, "sqlite"])
-def place(request: pytest.FixtureRequest, servers: Callable[[str], Server], tmp_path: Path) -> Iterator[Place]:
+def place(
+    request: pytest.FixtureRequest,
+    servers: Callable[[str], Server],
+    used_databases: Callable[[str], tuple[str, str]],
+    tmp_path: Path,
+) -> Iterator[Place]:
     """The same test on every database product."""
     if request.param == "sqlite":
         yield sqlite_place(tmp_path / "place.sqlite")
         return
-    server = servers(request.param)
-    name = f"test_{uuid.uuid4().hex}"
-    yield Place("postgresql", server.create_database(name), lambda sql: server.execute(sql, name))
-    server.drop_database(name)
+    server, (name, url) = servers(request.param), used_databases(request.param)
+    yield Place("postgresql", url, lambda sql: server.execute(sql, name))
+    server.execute(EMPTY, name)
 
 
 def sqlite_place(path: Path) -> Place:

@@ -195,6 +195,7 @@ async def process(pets: Place, folder: Path, era: str) -> AsyncIterator[Peer]:
 
 
 async def test_a_server_follows_its_file_and_tells_its_clients(pets: Place, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[access]\nmode = 'insert'")
     async with process(pets, tmp_path, MODERN) as peer:
         assert await peer.table_tools() == ["insert_pets", "query_pets"]
         (tmp_path / "config.toml").write_text("[access]\nmode = 'read'")
