@@ -27,18 +27,21 @@ os.environ["SCHEMA_MCP_STATE__URL"] = "off"
 #: SQLite, and `make servers` on the others.
 # fmt: off
 ON_ONE_SERVER = (
-    "test_access_rules", "test_batch", "test_canary", "test_describe", "test_documents", "test_error_codes",
-    "test_execute_sql", "test_execute_sql_limits", "test_execute_sql_values", "test_filter_elements",
-    "test_filter_groups", "test_filter_properties", "test_filter_statements", "test_filter_words",
-    "test_following", "test_hidden_columns", "test_history", "test_hostile_calls", "test_include",
-    "test_include_property", "test_include_statement", "test_insert", "test_insert_conflict",
-    "test_insert_hostile", "test_insert_once", "test_masked_columns", "test_naming", "test_naughty",
-    "test_outages", "test_query", "test_query_aggregate_grammar", "test_query_aggregate_types",
-    "test_query_aggregates", "test_query_counts", "test_query_filters", "test_query_paging",
-    "test_query_properties", "test_read_only", "test_reload", "test_reload_file", "test_replaced", "test_running",
-    "test_secrets", "test_sources", "test_sources_away", "test_state", "test_stopping", "test_surface",
-    "test_together", "test_trigger", "test_twins_property", "test_unheard", "test_update_delete",
-    "test_update_delete_property", "test_update_delete_relations", "test_values_kept", "test_watching",
+    "test_access_rules", "test_batch", "test_canary", "test_constraints", "test_describe", "test_documents",
+    "test_error_codes", "test_execute_sql", "test_execute_sql_attacks", "test_execute_sql_limits",
+    "test_execute_sql_values", "test_filter_elements", "test_filter_groups", "test_filter_properties",
+    "test_filter_statements", "test_filter_words", "test_following", "test_hidden_columns", "test_history",
+    "test_hostile_calls", "test_http", "test_include", "test_include_property", "test_include_statement",
+    "test_insert", "test_insert_conflict", "test_insert_hostile", "test_insert_once", "test_masked_columns",
+    "test_migrations", "test_naming", "test_naughty", "test_outages", "test_postgresql_errors", "test_query",
+    "test_query_aggregate_grammar", "test_query_aggregate_types", "test_query_aggregates", "test_query_counts",
+    "test_query_filters", "test_query_paging", "test_query_properties", "test_read_only", "test_reload",
+    "test_reload_file", "test_replaced", "test_role_warnings", "test_running", "test_schemas", "test_secrets",
+    "test_serving", "test_sources", "test_sources_away", "test_sqlite_reader", "test_sqlite_reader_incremental",
+    "test_sqlite_running", "test_sqlite_storage_classes", "test_state", "test_state_faults", "test_stdio",
+    "test_stopping", "test_surface", "test_together", "test_trigger", "test_twins_property", "test_unheard",
+    "test_update_delete", "test_update_delete_property", "test_update_delete_relations", "test_values",
+    "test_values_every_type", "test_values_kept", "test_values_property", "test_values_sqlite", "test_watching",
 )
 # fmt: on
 _NEWEST = "18"

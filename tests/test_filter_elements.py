@@ -28,7 +28,7 @@ ARRAYS: dict[str, tuple[str, Sequence[Any], Any, Sequence[Any]]] = {
     "flags": ("boolean", ([True], [False, True], [], [None], None), False, (True, False)),
     "blobs": ("bytea", (["AA=="], ["AA==", "/w=="], [], [None], None), "/w==", ("AA==",)),
     "keys": ("uuid", (["1" * 8 + "-0000-0000-0000-000000000000"], [], [], [None], None), None, ()),
-    "moods": ("humour", (["sad", "glad"], ["glad"], [], [None], None), "sad", ("glad", "sad")),
+    "moods": ("feather_moods", (["sad", "glad"], ["glad"], [], [None], None), "sad", ("glad", "sad")),
     "shorts": ("word5", (["a", "b"], ["b"], [], ["c"], None), "a", ("b", "c")),
     "documents": ("jsonb", ([{"a": 1}], [{"a": 1.0}, 2], [], None, None), {"a": 1}, (2, 3)),
 }
@@ -47,7 +47,7 @@ def same(one: Any, other: Any) -> bool:
 
 async def test_elements_of_arrays_are_found_whatever_their_type(shared_postgresql: Place) -> None:
     columns = ", ".join(f"{name} {type_}[]" for name, (type_, *_) in ARRAYS.items())
-    shared_postgresql.execute("CREATE TYPE humour AS ENUM ('sad', 'glad'); CREATE DOMAIN word5 AS varchar(5)")
+    shared_postgresql.execute("CREATE TYPE feather_moods AS ENUM ('sad', 'glad'); CREATE DOMAIN word5 AS varchar(5)")
     shared_postgresql.execute(f"CREATE TABLE lists (id integer PRIMARY KEY, {columns})")
     async with inside(shared_postgresql.url) as program:
         rows = [
