@@ -29,8 +29,11 @@ ON_EVERY_SERVER = (
     *("test_information_schema", "test_read_postgresql", "test_read_postgresql_types", "test_relations", "test_rights"),
     "test_storm",
 )
-#: On SQLite alone: no database makes a difference to these.
-ON_SQLITE = ("test_access_rules", "test_batch", "test_reload", "test_sources_away", "test_surface", "test_together")
+#: On SQLite alone: no database makes much of a difference to these.
+ON_SQLITE = (
+    *("test_access_rules", "test_batch", "test_canary", "test_hostile_calls", "test_reload", "test_reload_file"),
+    *("test_sources_away", "test_stopping", "test_surface", "test_together", "test_twins_property"),
+)
 _NEWEST = "18"
 
 
