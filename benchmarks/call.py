@@ -18,7 +18,8 @@ from benchmarks.timing import Contender, interleaved, repeated
 from schema_mcp.caller import Caller
 from schema_mcp.catalog.build import build
 from schema_mcp.config.model import SOURCE
-from schema_mcp.execute.executor import ExecutionLimits, Executor
+from schema_mcp.execute.executor import Executor
+from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.schema.select import Selection
 from schema_mcp.tools.target import Target
 from schema_mcp.tools.view import CatalogView, TableTool

@@ -148,7 +148,7 @@ async def _settle(app: App) -> None:
     for source in app.sources.values():
         await source.keeper.opened.wait()
     await app.watcher.first_look.wait()
-    app.service.ready.set()
+    app.service.freshness.ready.set()
 
 
 def _status(app: App, settings: Settings) -> ServerStatus:
@@ -164,7 +164,7 @@ def _status(app: App, settings: Settings) -> ServerStatus:
 def _tell(app: App, before: Catalog, after: Catalog) -> None:
     """The first tables are no change for those who wait for them; later ones are if a byte of the list differs."""
     if after.schemas.keys() >= app.sources.keys():
-        app.service.ready.set()
+        app.service.freshness.ready.set()
     waited_for = not app.service.listed and (not app.watcher.first_look.is_set() or bool(after.unconfirmed))
     if before.listed_json != after.listed_json and not waited_for:
         app.list_changed.set()

@@ -56,7 +56,7 @@ class Reload:
             def together() -> None:
                 for each in resettle:
                     each()
-                self._service.executors = executors
+                self._service.dispatch.executors = executors
                 self.settings = new
                 for subscriber in self._subscribers:
                     subscriber(new)

@@ -7,7 +7,7 @@ from schema_mcp.catalog.surface import Surface
 from schema_mcp.config.model import Settings
 from schema_mcp.config.rules import parse_rule
 from schema_mcp.dialects.base import SessionLimits
-from schema_mcp.execute.executor import ExecutionLimits
+from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.security.policy import AccessMode, Policy, SqlMode
 from schema_mcp.tools.target import ToolLimits
 

@@ -29,6 +29,7 @@ from schema_mcp.server.service import ToolAnswer, UnknownToolError
 from schema_mcp.server.transports import stdio
 from schema_mcp.server.transports.http import HttpSettings, serve_http
 from schema_mcp.tools.base import Action, Annotations, ToolSpec
+from schema_mcp.tools.options import Report
 
 ROOT = Path(__file__).parent.parent
 SECRET = "postgres://u:p4ss@h/db"
@@ -76,7 +77,9 @@ class Notes:
     def forget(self, session: str) -> None:
         self.events.append("a session ended")
 
-    async def call(self, name: str, arguments: Mapping[str, Any], caller: Caller) -> ToolAnswer:
+    async def call(
+        self, name: str, arguments: Mapping[str, Any], caller: Caller, report: Report | None = None
+    ) -> ToolAnswer:
         match name:
             case "echo":
                 rows = [{"big": 2**70, "nothing": None, "zero": -0.0, "text": "ä\n\u2028"}]

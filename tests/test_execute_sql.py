@@ -63,7 +63,7 @@ async def test_annotations_say_whether_statements_may_write(wares: Place) -> Non
                 if tool.annotations and tool.name in ("execute_sql", "explain_query")
             }
 
-    reads, writes = (True, False), (False, True)
+    reads, writes = (True, None), (False, True)
     assert await hints(access__sql="read") == {"execute_sql": reads, "explain_query": reads}
     assert await hints(access__sql="read", access__mode="read") == {"execute_sql": reads, "explain_query": reads}
     assert await hints(access__sql="write", access__mode="write") == {"execute_sql": writes, "explain_query": reads}

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from schema_mcp.errors import ErrorCode
+from schema_mcp.tools.options import OPTION_PROPERTIES
 from tests.peers import FIXED, FIXED_IN_WRITE, inside_several
 from tests.test_cli import run as run_command
 from tests.tools_page import PAGE, Example, as_shown, examples, run, together
@@ -45,8 +46,10 @@ async def test_every_argument_has_an_example() -> None:
     for name, properties in (await offered()).items():
         kind = re.fullmatch(r"(query|insert|update|delete)_rows", name)
         named = [e for e in EXAMPLES if e.tool.startswith(f"{kind[1]}_" if kind else name)]
-        assert set(properties) - {argument for example in named for argument in example.arguments} == set(), name
+        own = set(properties) - OPTION_PROPERTIES.keys()
+        assert own - {argument for example in named for argument in example.arguments} == set(), name
         assert name in {example.tool for example in EXAMPLES}
+    assert OPTION_PROPERTIES.keys() - {argument for example in EXAMPLES for argument in example.arguments} == set()
 
 
 async def test_every_operator_and_member_of_a_filter_has_an_example_that_is_answered() -> None:

@@ -8,6 +8,7 @@ from schema_mcp.schema.model import TableName
 from schema_mcp.security.policy import Policy
 from schema_mcp.tools.base import Annotations, JsonSchema, SurfaceCost, ToolSpec
 from schema_mcp.tools.json_schema import quoted
+from schema_mcp.tools.options import with_options
 from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.view import ServerTool, TableTool
 
@@ -61,9 +62,9 @@ class Specs:
             kind=tool.name,
             action=tool.action,
             table=target.table.name,
-            title=tool.title(target.display),
+            title="",
             description=description,
-            input_schema=tool.input_schema(target),
+            input_schema=with_options(tool.action, tool.input_schema(target)),
             annotations=self._annotations(tool.action),
         )
 
@@ -78,9 +79,9 @@ class Specs:
             kind=tool.name,
             action=tool.action,
             table=None,
-            title=tool.title("any table"),
+            title=tool.generic_title,
             description=tool.describe_generic(),
-            input_schema=schema,
+            input_schema=with_options(tool.action, schema),
             annotations=self._annotations(tool.action),
         )
 
@@ -93,7 +94,7 @@ class Specs:
             table=None,
             title=tool.title,
             description=tool.description,
-            input_schema=tool.input_schema(self.limits),
+            input_schema=with_options(tool.action, tool.input_schema(self.limits)),
             annotations=self._annotations(tool.action),
         )
 

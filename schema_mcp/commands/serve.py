@@ -59,7 +59,7 @@ def _resize(server: ToolServer, settings: Settings) -> None:
 
 async def _tell_costs(app: App) -> None:
     """Once there are tables: what a model pays for the list, and what it would for another."""
-    await app.service.ready.wait()
+    await app.service.freshness.ready.wait()
     catalog = app.registry.current
     costs = await asyncio.to_thread(catalog.costs)
     log(

@@ -7,7 +7,6 @@ end of both. Elsewhere it is claimed in the server's own store before, and kept 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing, suppress
-from dataclasses import replace
 from typing import Any
 
 from schema_mcp.dialects.base import Connection, Dialect, DriverValue, Statement
@@ -50,10 +49,10 @@ def installed(plan: StatementPlan, dialect: Dialect) -> StatementPlan:
 async def run_around(
     keys: Keys,
     plan: StatementPlan,
-    run: Callable[[StatementPlan], Awaitable[Result]],
+    run: Callable[[], Awaitable[Result]],
     may_be_done: Callable[[], bool],
 ) -> Result:
-    """What `run` gives; the key is claimed in the store before, and kept with the answer after.
+    """What `run` gives, for the plan without its key, which is claimed in the store before, and kept with the answer.
 
     `may_be_done`: of a run that failed. Raises: as `claim` and `run`.
     """
@@ -61,7 +60,7 @@ async def run_around(
     assert once is not None
     await claim(keys, once)
     try:
-        result = await run(replace(plan, once=None))
+        result = await run()
     except BaseException:
         if not may_be_done():
             await settle(keys, once, None)

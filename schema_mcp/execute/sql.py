@@ -14,8 +14,9 @@ from schema_mcp.dialects.sql import OpenSql, SqlStatement
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown, Unavailable
 from schema_mcp.execute.cut import cut
 from schema_mcp.execute.engines import Database
-from schema_mcp.execute.executor import STOP_TIMEOUT_S, ExecutionLimits
+from schema_mcp.execute.perform import STOP_TIMEOUT_S, ExecutionLimits
 from schema_mcp.tools.base import SqlPlan, SqlResult
+from schema_mcp.tools.options import PLAIN, CallOptions
 
 #: Statements of callers' own that run at once, each on a connection besides the pool's.
 MAX_AT_ONCE = 4
@@ -36,7 +37,7 @@ class SqlExecutor:
         #: Connections whose statement goes on though it was given up; each takes a place until it ends.
         self._lingering: list[Connection] = []
 
-    async def run(self, plan: SqlPlan, generation: int) -> SqlResult:
+    async def run(self, plan: SqlPlan, generation: int, options: CallOptions = PLAIN) -> SqlResult:
         """The plan's result.
 
         Raises: CallError; asyncio.CancelledError once the statement runs no more.
@@ -46,9 +47,10 @@ class SqlExecutor:
         statement = SqlStatement(sql=plan.sql, parameters=plan.parameters, writes=plan.writes, prefix=prefix)
         limits = self.limits  # a call keeps those that it began with
         run = _Run(plan.limit, limits.max_bytes)
+        timeout_s = options.call_timeout_s(limits.call_timeout_s)
         try:
             async with (
-                asyncio.timeout(limits.call_timeout_s) as limit,
+                asyncio.timeout(timeout_s) as limit,
                 self._place(),
                 self.database.single() as connection,
             ):
@@ -59,7 +61,7 @@ class SqlExecutor:
             if run.committing:
                 raise _unknown() from error
             if limit.expired():
-                raise _too_long("call", limits.call_timeout_s) from None
+                raise _too_long("call", timeout_s) from None
             translated = access.translate(error, statement)
             if translated is None:
                 raise

@@ -12,32 +12,37 @@ from typing import Any, TypeAlias
 import orjson
 
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown
-from schema_mcp.execute.executor import Executor
+from schema_mcp.execute.perform import ExecutionLimits
+from schema_mcp.execute.runs import Runs
 from schema_mcp.execute.steps import Done, Step, StepFailed
 from schema_mcp.tools.base import Action, StatementPlan
 from schema_mcp.tools.batch import Run, alone, named, runs
+from schema_mcp.tools.options import CallOptions
 from schema_mcp.tools.view import BatchCall, BatchPlan
 
 #: Plans one call of the batch in the catalog that the batch began with. Raises: CallError.
 Planner: TypeAlias = Callable[[BatchCall], StatementPlan]
+#: What runs plans on a source.
+RunsOf: TypeAlias = Callable[[str], Runs]
 #: Makes one call as if it came by itself; the JSON of its answer. Raises: CallError.
 Caller: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[bytes]]
 
 
-async def run_together(plan: BatchPlan, planner: Planner, executors: Mapping[str, Executor], generation: int) -> bytes:
+async def run_together(
+    plan: BatchPlan, planner: Planner, runs_of: RunsOf, generation: int, options: CallOptions
+) -> bytes:
     """The answer once all is committed. Raises: CallError, with the results of all calls beside the error."""
     calls = [call for call in plan.calls if isinstance(call, BatchCall)]
     try:
         planned = runs(calls, planner)
     except CallError as error:
         raise _failed(plan, error, None) from error
-    executor = executors[planned[0].plan.source]
     steps = [
         Step(run.plan, run.table, run.calls[0].index, partial(_parts, run, planner) if run.counts else None)
         for run in planned
     ]
     try:
-        done = await executor.run_all(steps, generation)
+        done = await runs_of(planned[0].plan.source).run_all(steps, generation, options)
     except StepFailed as failed:
         raise _failed(plan, failed.error, failed.step.tag) from failed
     except OutcomeUnknown as unknown:
@@ -53,11 +58,11 @@ async def run_together(plan: BatchPlan, planner: Planner, executors: Mapping[str
     return _document(results, "committed")
 
 
-async def run_apart(plan: BatchPlan, planner: Planner, call: Caller, executors: Mapping[str, Executor]) -> bytes:
+async def run_apart(
+    plan: BatchPlan, planner: Planner, call: Caller, runs_of: RunsOf, limits: ExecutionLimits, options: CallOptions
+) -> bytes:
     """The answer, whatever became of each call. Inserts that are neighbours go in together if all of them can."""
-    first = next(iter(executors.values()))
-    ends_at = time.monotonic() + first.limits.call_timeout_s
-    apart = _Apart(plan, call, ends_at, first.limits.max_bytes)
+    apart = _Apart(plan, call, time.monotonic() + options.call_timeout_s(limits.call_timeout_s), limits.max_bytes)
     index = 0
     while index < len(plan.calls):
         neighbours = _neighbours(plan.calls, index, planner)
@@ -65,7 +70,7 @@ async def run_apart(plan: BatchPlan, planner: Planner, call: Caller, executors: 
             await apart.make(index)
             index += 1
             continue
-        await apart.make_together(neighbours, executors)
+        await apart.make_together(neighbours, runs_of(neighbours.plan.source))
         index += len(neighbours.calls)
     return _document(apart.results, apart.outcome)
 
@@ -89,11 +94,11 @@ class _Apart:
             return "unknown"
         return "rolled_back" if self.failed == len(self.results) else "committed"
 
-    async def make_together(self, run: Run, executors: Mapping[str, Executor]) -> None:
+    async def make_together(self, run: Run, runner: Runs) -> None:
         """The calls of the run as one statement; if that is refused, one by one."""
         if time.monotonic() < self.ends_at:
             try:
-                result = await executors[run.plan.source].run(run.plan, run.table, 0)
+                result = await runner.run(run.plan, run.table, 0)
             except OutcomeUnknown as error:
                 for each in run.calls:
                     self._take_error(each.name, error)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from schema_mcp.caller import Caller
 from schema_mcp.tools.base import ToolSpec
+from schema_mcp.tools.options import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,10 @@ class ToolService(Protocol):
         """The session has ended, and with it what was kept for it."""
         ...
 
-    async def call(self, name: str, arguments: Mapping[str, Any], caller: Caller) -> ToolAnswer:
-        """Runs a tool. Failures of every kind come back as an answer with `is_error`.
+    async def call(
+        self, name: str, arguments: Mapping[str, Any], caller: Caller, report: Report | None = None
+    ) -> ToolAnswer:
+        """Runs a tool. Failures of every kind come back as an answer with `is_error`. `report`: told how far it is.
 
         Raises: UnknownToolError; asyncio.CancelledError once nothing of the call runs any more.
         """

@@ -48,10 +48,23 @@ class Annotations:
     idempotent: bool
     open_world: bool = False
 
+    def as_dict(self) -> dict[str, bool]:
+        """Those that say something: of a tool that only reads the next two mean nothing, and a tool of which it is not
+        said otherwise is not idempotent (MCP 2025-11-25, schema, ToolAnnotations). A model pays for each.
+        """
+        writing = {"destructiveHint": self.destructive} | ({"idempotentHint": True} if self.idempotent else {})
+        return {
+            "readOnlyHint": self.read_only,
+            **({} if self.read_only else writing),
+            "openWorldHint": self.open_world,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolSpec:
-    """One tool as clients see it. `table` is None for tools that reach every table."""
+    """One tool as clients see it. `table` is None for tools that reach every table. `title`: empty where the name says
+    it.
+    """
 
     name: str
     kind: str
@@ -67,15 +80,10 @@ class ToolSpec:
         """The MCP `Tool` object, members in a fixed order."""
         tool: dict[str, Any] = {
             "name": self.name,
-            "title": self.title,
+            **({"title": self.title} if self.title else {}),
             "description": self.description,
             "inputSchema": self.input_schema,
-            "annotations": {
-                "readOnlyHint": self.annotations.read_only,
-                "destructiveHint": self.annotations.destructive,
-                "idempotentHint": self.annotations.idempotent,
-                "openWorldHint": self.annotations.open_world,
-            },
+            "annotations": self.annotations.as_dict(),
         }
         if self.output_schema is not None:
             tool["outputSchema"] = self.output_schema

@@ -91,14 +91,12 @@ class TableTool(Protocol):
     """A kind with one tool a table, and a twin that takes `table` and is always there."""
 
     name: str
+    #: Of the twin, for people; the name of a table's own tool says it all.
+    generic_title: str
     action: Action
 
     def serves(self, target: Target) -> bool:
         """Whether the relation and the role's rights on it allow the tool."""
-        ...
-
-    def title(self, display: str) -> str:
-        """For people."""
         ...
 
     def describe(self, target: Target) -> str:

@@ -17,15 +17,12 @@ class DeleteTool:
     """The kind. Stateless."""
 
     name = "delete"
+    generic_title = "Delete rows of any table"
     action = Action.DELETE
 
     def serves(self, target: Target) -> bool:
         """Every relation that rows may be removed from."""
         return target.table.deletable
-
-    def title(self, display: str) -> str:
-        """For people."""
-        return f"Delete rows of {display}"
 
     def describe(self, target: Target) -> str:
         """What the tool does."""

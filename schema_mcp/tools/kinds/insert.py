@@ -27,19 +27,16 @@ class InsertTool:
     """The kind. Stateless."""
 
     name = "insert"
+    generic_title = "Insert into any table"
     action = Action.INSERT
 
     def serves(self, target: Target) -> bool:
         """Every relation that takes rows from the role."""
         return target.table.insertable
 
-    def title(self, display: str) -> str:
-        """For people."""
-        return f"Insert into {display}"
-
     def describe(self, target: Target) -> str:
         """What the tool does."""
-        return f"Insert rows into {target.table.kind} {target.display}, all or none."
+        return f"Add rows to {target.table.kind} {target.display}, all or none."
 
     def describe_generic(self) -> str:
         """For `insert_rows`."""

@@ -38,15 +38,12 @@ class QueryTool:
     """The kind. Stateless."""
 
     name = "query"
+    generic_title = "Query any table"
     action = Action.READ
 
     def serves(self, target: Target) -> bool:
         """Every relation with a readable column."""
         return target.table.readable
-
-    def title(self, display: str) -> str:
-        """For people."""
-        return f"Query {display}"
 
     def describe(self, target: Target) -> str:
         """What the tool does and what the relation is."""

@@ -26,15 +26,12 @@ class UpdateTool:
     """The kind. Stateless."""
 
     name = "update"
+    generic_title = "Update any table"
     action = Action.UPDATE
 
     def serves(self, target: Target) -> bool:
         """Every relation with a column that may be changed."""
         return target.table.updatable
-
-    def title(self, display: str) -> str:
-        """For people."""
-        return f"Update {display}"
 
     def describe(self, target: Target) -> str:
         """What the tool does."""

@@ -1,0 +1,155 @@
+"""One call from the pool: its steps in a transaction where there is something to lose, within its limits, and once more
+where that is safe.
+
+It knows what may have been written whenever it is cut short; keys that make a call repeatable are the executor's.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from schema_mcp.dialects.base import Connection
+from schema_mcp.errors import CallError, ErrorCode, OutcomeUnknown, StaleSchema, StatementRefused
+from schema_mcp.execute.engines import Database
+from schema_mcp.execute.perform import ExecutionLimits, Performer, Replaced, explained
+from schema_mcp.execute.rows import too_long, unknown
+from schema_mcp.execute.steps import Done, Step, StepFailed
+from schema_mcp.tools.options import PLAIN, CallOptions
+
+#: The schema changed under a prepared statement: PostgreSQL's "cached plan must not change result type", and what a
+#: driver finds out by itself. The statement may well fit the new schema.
+_CACHED_PLAN = ("0A000", None)
+
+
+class Attempts:
+    """Runs the steps of one call, all of them in one transaction if they are more than one.
+
+    `committing`: COMMIT may have reached the database, and its answer has not come.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        limits: ExecutionLimits,
+        on_stale: Callable[[], None],
+        steps: Sequence[Step],
+        generation: int,
+        options: CallOptions = PLAIN,
+    ) -> None:
+        self.committing = False
+        self._database = database
+        self._limits = limits
+        self._on_stale = on_stale
+        self._steps = steps
+        self._generation = generation
+        self._timeout_s = options.call_timeout_s(limits.call_timeout_s)
+        self._performer = Performer(database, limits, options)
+        #: The step that an attempt is at, and whether it had a connection.
+        self._step = steps[0]
+        self._connected = False
+
+    async def run(self) -> list[list[Done]]:
+        """What each step gave.
+
+        Raises: StepFailed, with the one that failed, if they are more than one; CallError; asyncio.CancelledError once
+        nothing of the call runs in the database any more.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s) as limit:
+                return await self._attempts()
+        except StatementRefused as refused:
+            raise explained(self._steps[0].plan, refused) from refused
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            if self.committing:
+                raise unknown(self._steps[0].plan, self._steps[0].table) from None
+            raise too_long("call", self._timeout_s, retryable=True) from None
+
+    async def _attempts(self) -> list[list[Done]]:
+        for last in (False, True):
+            try:
+                return await self._attempt()
+            except CallError as failure:
+                cause = failure.error if isinstance(failure, StepFailed) else failure
+                if isinstance(cause, StaleSchema):
+                    if last or isinstance(cause, Replaced) or cause.sqlstate not in _CACHED_PLAN:
+                        self._on_stale()
+                        raise
+                    continue
+                if isinstance(cause, OutcomeUnknown) or cause.code is ErrorCode.DATABASE_UNAVAILABLE:
+                    self._database.renew()
+                if cause.code is not ErrorCode.DATABASE_UNAVAILABLE or last or not self._connected:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _attempt(self) -> list[list[Done]]:
+        """One try. Every failure before COMMIT is sent leaves nothing written."""
+        self._connected = False
+        self._step = self._steps[0]
+        done: list[list[Done]] = []
+        ended: BaseException | None = None
+        try:
+            async with self._database.connection() as connection:
+                self._connected = True
+                ended = await self._transact(connection, done)
+        except (CallError, asyncio.CancelledError):
+            raise
+        except BaseException as error:
+            if self.committing:
+                raise unknown(self._step.plan, self._step.table) from error
+            translated = self._database.dialect.translate(error, self._step.table)
+            if translated is None:
+                raise
+            raise translated from error
+        if ended is not None:
+            raise ended
+        return done
+
+    async def _transact(self, connection: Connection, done: list[list[Done]]) -> BaseException | None:
+        """Runs the steps. What ends them early is returned if it leaves the connection usable, else raised."""
+        dialect = self._database.dialect
+        writes = any(step.plan.writes for step in self._steps)
+        alone = len(self._steps) == 1 and self._steps[0].instead is None
+        begun = False
+        try:
+            asked = 1 if self._steps[0].plan.total is None else 2
+            held = not self._steps[0].plan.continues and self._database.holds_reading(connection, asked)
+            if writes or not alone or not held:
+                await connection.execute(dialect.begin_write if writes else dialect.begin_read)
+                begun = True
+            left_bytes = self._limits.max_bytes
+            for step in self._steps:
+                self._step = step
+                try:
+                    done.append(
+                        await self._performer.step(
+                            connection, step, self._generation, left_bytes, begun=begun, alone=alone
+                        )
+                    )
+                    left_bytes -= sum(len(row) for each in done[-1] for row in each.result.rows)
+                except CallError as error:
+                    if alone or isinstance(error, StepFailed):
+                        raise
+                    raise StepFailed(step, explained(step.plan, error)) from error
+            if alone and self._steps[0].plan.dry_run:
+                await connection.execute("ROLLBACK")
+                begun = False
+            if begun:
+                self.committing = writes
+                await connection.execute("COMMIT")
+                self.committing = False
+        except BaseException as error:
+            # An error of ours may have one of the driver's for its cause.
+            refused = None if isinstance(error, CallError) else dialect.translate(error, self._step.table)
+            if refused is not None and refused.code is not ErrorCode.DATABASE_UNAVAILABLE:
+                self.committing = False  # the database has answered, and it was not yes
+            if self.committing:
+                raise
+            # After a cancel also where nothing was begun: the driver may still be stopping the statement.
+            if (begun or refused is None) and not await self._performer.roll_back(connection):
+                raise
+            if refused is None:
+                return error
+            refused.__cause__ = error
+            return refused
+        return None
