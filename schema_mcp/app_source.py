@@ -12,7 +12,12 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from schema_mcp.app_settings import execution_limits, session_limits, sql_session_limits
+from schema_mcp.app_settings import (
+    execution_limits,
+    session_limits,
+    sql_session_limits,
+    transaction_session_limits,
+)
 from schema_mcp.catalog.build import BuildSettings, Catalog
 from schema_mcp.catalog.past import past
 from schema_mcp.catalog.registry import Registry
@@ -50,6 +55,8 @@ class AppSource:
     role: RoleCheck
     #: Runs callers' own statements, where they are allowed.
     sql: SqlExecutor
+    #: Connections of transactions that stay open over several calls.
+    transaction_database: Database
     #: Keeps idempotency keys for a database that has no table for them.
     keys: Keys
 
@@ -64,12 +71,14 @@ class AppSource:
         Raises: ConfigurationError.
         """
         reopen = self.database.reopening(session_limits(settings))
+        reopen_transactions = self.transaction_database.reopening(transaction_session_limits(settings))
         reopen_sql = self.sql.database.reopening(sql_session_limits(settings))
         limits = execution_limits(settings)
 
         def resettle() -> None:
             reopen()
             reopen_sql()
+            reopen_transactions()
             self.sql.limits = limits
 
         return resettle
@@ -78,6 +87,7 @@ class AppSource:
         """Closes the connections."""
         await self.database.close()
         await self.sql.database.close()
+        await self.transaction_database.close()
 
     def status(self, catalog: Catalog, settings: Settings) -> SourceStatus:
         """How it stands."""
@@ -128,6 +138,14 @@ def wire(
         size=1,
         acquire_timeout_s=settings.pool.acquire_timeout_s,
     )
+    transaction_database = Database(
+        source.name,
+        url,
+        dialect,
+        transaction_session_limits(settings),
+        size=settings.pool.transaction_size,
+        acquire_timeout_s=settings.pool.acquire_timeout_s,
+    )
     role = RoleCheck(database, observe)
     selection = select(source)
 
@@ -176,6 +194,7 @@ def wire(
         listener=Listener(database, follower.notice, observe) if listens else None,
         role=role,
         sql=SqlExecutor(sql_database, execution_limits(settings), follower.notice),
+        transaction_database=transaction_database,
         keys=keys,
     )
 

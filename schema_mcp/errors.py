@@ -37,6 +37,7 @@ class ErrorCode(StrEnum):
     MISSING_VALUE = "missing_value"
     INVALID_OPERATOR = "invalid_operator"
     INVALID_CURSOR = "invalid_cursor"
+    UNKNOWN_TRANSACTION = "unknown_transaction"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
     TOO_MANY_ROWS = "too_many_rows"
     STALE_SCHEMA = "stale_schema"

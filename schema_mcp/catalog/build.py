@@ -22,8 +22,10 @@ from schema_mcp.state.records import Change
 from schema_mcp.tools.base import Action, SurfaceCost, ToolSpec
 from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.kinds.activate_tables import ActivateTablesTool
+from schema_mcp.tools.kinds.begin_transaction import BeginTransactionTool
 from schema_mcp.tools.kinds.delete import DeleteTool
 from schema_mcp.tools.kinds.describe_table import DescribeTableTool
+from schema_mcp.tools.kinds.end_transaction import COMMIT, ROLLBACK
 from schema_mcp.tools.kinds.execute_sql import ExecuteSqlTool
 from schema_mcp.tools.kinds.explain_query import ExplainQueryTool
 from schema_mcp.tools.kinds.insert import InsertTool
@@ -52,6 +54,9 @@ SERVER_TOOLS: tuple[ServerTool, ...] = (
     ServerStatusTool(),
     ExecuteSqlTool(),
     ExplainQueryTool(),
+    BeginTransactionTool(),
+    COMMIT,
+    ROLLBACK,
 )
 
 

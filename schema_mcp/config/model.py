@@ -114,6 +114,8 @@ class PoolSettings:
 
     #: Most connections that calls use at once; the watcher has one more of its own.
     size: int = 10
+    #: Most transactions that are open at once over several calls on one database: each has a connection of its own.
+    transaction_size: int = 5
     #: Seconds that a call waits for a free connection before it is told `busy`.
     acquire_timeout_s: float = 5.0
 
@@ -132,6 +134,18 @@ class LimitsSettings:
     insert_rows: int = 10_000
     #: Most conditions that one call may have.
     filters: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionsSettings:
+    """`[transactions]`: that stay open over several calls (begin_transaction)."""
+
+    #: Seconds without a call after which one is rolled back.
+    idle_timeout_s: float = 60.0
+    #: Seconds after which one is rolled back, whatever is called in it.
+    max_age_s: float = 600.0
+    #: Most that one session, or one who signed in, has open at once.
+    per_session: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +202,7 @@ class Settings:
     results: ResultsSettings = field(default_factory=ResultsSettings)
     pool: PoolSettings = field(default_factory=PoolSettings)
     limits: LimitsSettings = field(default_factory=LimitsSettings)
+    transactions: TransactionsSettings = field(default_factory=TransactionsSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     state: StateSettings = field(default_factory=StateSettings)
     log: LogSettings = field(default_factory=LogSettings)
@@ -234,12 +249,16 @@ RANGES: dict[str, tuple[float, float]] = {
     "results.include_rows": (1, 1_000_000),
     "results.max_bytes": (1_000, 1_000_000_000),
     "pool.size": (1, 1_000),
+    "pool.transaction_size": (1, 1_000),
     "pool.acquire_timeout_s": (0.01, 3_600),
     "limits.statement_timeout_s": (0.01, 86_400),
     "limits.call_timeout_s": (0.01, 86_400),
     "limits.lock_timeout_s": (0.01, 86_400),
     "limits.insert_rows": (1, 1_000_000),
     "limits.filters": (1, 500),
+    "transactions.idle_timeout_s": (0.1, 86_400),
+    "transactions.max_age_s": (0.1, 86_400),
+    "transactions.per_session": (1, 1_000),
     "server.port": (0, 65_535),
     "state.max_changes": (1, 10_000_000),
     "state.lock_timeout_s": (0.01, 3_600),

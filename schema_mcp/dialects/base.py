@@ -18,6 +18,7 @@ from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 
 from schema_mcp.dialects.queries import Query
 from schema_mcp.dialects.sql import SqlAccess
+from schema_mcp.dialects.transactions import TransactionAccess
 from schema_mcp.errors import CallError, StatementRefused
 from schema_mcp.schema.model import Column, Schema, Table, TableName
 from schema_mcp.schema.select import Selection
@@ -234,6 +235,8 @@ class Dialect(Protocol):
     excess: str
     #: How a statement of a caller's own is run.
     sql: SqlAccess
+    #: How a transaction stays open over several calls.
+    transactions: TransactionAccess
 
     def engine_options(self, url: sa.URL, limits: SessionLimits) -> tuple[sa.URL, Mapping[str, Any]]:
         """The URL for `create_async_engine` and its keyword arguments (connect_args and such), limits set."""

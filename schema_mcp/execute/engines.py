@@ -61,13 +61,18 @@ class Database:
 
         Raises: Unavailable (`busy`) when none is free in time; whatever the driver raises on connecting.
         """
-        connection = await self._checkout()
+        held = await self.hold()
         try:
-            yield (await connection.get_raw_connection()).driver_connection
+            yield held.connection
         except BaseException:
-            await _discard(connection)
+            await held.throw_away()
             raise
-        await connection.close()
+        await held.give_back()
+
+    async def hold(self) -> "Held":
+        """A pooled connection, until it is given back or thrown away. Raises: as `connection`."""
+        connection = await self._checkout()
+        return Held((await connection.get_raw_connection()).driver_connection, connection)
 
     @asynccontextmanager
     async def single(self) -> AsyncIterator[Connection]:
@@ -143,6 +148,22 @@ class Database:
                 await _discard(connection)
                 raise
             await _discard(connection)
+
+
+class Held:
+    """A driver connection out of the pool, which counts as in use until one of these two is called."""
+
+    def __init__(self, connection: Connection, pooled: AsyncConnection) -> None:
+        self.connection = connection
+        self._pooled = pooled
+
+    async def give_back(self) -> None:
+        """It is clean, for whoever is next."""
+        await self._pooled.close()
+
+    async def throw_away(self) -> None:
+        """Its state is unknown, or not for others. Bounded, and cancelled it is thrown away too."""
+        await _discard(self._pooled)
 
 
 def _is_closed(driver: Connection) -> bool:

@@ -46,7 +46,7 @@ class SqlExecutor:
         prefix = access.explaining(analyze=plan.analyze) if plan.explain else ""
         statement = SqlStatement(sql=plan.sql, parameters=plan.parameters, writes=plan.writes, prefix=prefix)
         limits = self.limits  # a call keeps those that it began with
-        run = _Run(plan.limit, limits.max_bytes)
+        run = SqlRun(plan.limit, limits.max_bytes)
         timeout_s = options.call_timeout_s(limits.call_timeout_s)
         try:
             async with (
@@ -61,7 +61,7 @@ class SqlExecutor:
             if run.committing:
                 raise _unknown() from error
             if limit.expired():
-                raise _too_long("call", timeout_s) from None
+                raise sql_too_long("call", timeout_s) from None
             translated = access.translate(error, statement)
             if translated is None:
                 raise
@@ -87,7 +87,7 @@ class SqlExecutor:
             self.running -= 1
             self._places.release()
 
-    async def _transact(self, connection: Connection, statement: SqlStatement, run: "_Run", limit_s: float) -> None:
+    async def _transact(self, connection: Connection, statement: SqlStatement, run: "SqlRun", limit_s: float) -> None:
         access = self.database.dialect.sql
         try:
             async with asyncio.timeout(limit_s) as limit:
@@ -106,7 +106,7 @@ class SqlExecutor:
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise _too_long("statement", limit_s) from None
+            raise sql_too_long("statement", limit_s) from None
         finally:
             await self._stop(connection)
             if access.lingers(connection):
@@ -125,7 +125,7 @@ class SqlExecutor:
                 await self.database.dialect.sql.stop(connection)
 
 
-class _Run:
+class SqlRun:
     """Rows up to the limit and the byte cap, and how far it got. `committing`: COMMIT may have reached the database."""
 
     def __init__(self, limit: int, max_bytes: int) -> None:
@@ -158,7 +158,7 @@ class _Run:
             self.rows.append(row)
             self.size += len(row) + 1
 
-    def result(self, generation: int, plan: str) -> SqlResult:
+    def result(self, generation: int, plan: str, *, in_transaction: bool = False) -> SqlResult:
         assert self.opened is not None
         return SqlResult(
             rows=tuple(self.rows),
@@ -168,6 +168,7 @@ class _Run:
             affected=self.opened.affected,
             plan=plan,
             generation=generation,
+            in_transaction=in_transaction,
         )
 
 
@@ -179,7 +180,7 @@ def _busy(name: str) -> Unavailable:
     )
 
 
-def _too_long(what: str, limit_s: float) -> LimitReached:
+def sql_too_long(what: str, limit_s: float) -> LimitReached:
     return LimitReached(
         ErrorCode.TIMEOUT,
         f"the {what} took longer than {limit_s:g} s and was stopped",

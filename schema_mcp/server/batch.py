@@ -55,14 +55,16 @@ async def run_together(
         raise _failed(plan, error, calls[0].index if len(steps) == 1 else None) from error
     answers = [answer for run, of_run in zip(planned, done, strict=True) for answer in _answers(run, of_run)]
     results = [_result(name, answer) for name, answer in zip(plan.names, answers, strict=True)]
-    return _document(results, "committed")
+    return _document(results, "committed" if options.transaction_id is None else "in_transaction")
 
 
 async def run_apart(
     plan: BatchPlan, planner: Planner, call: Caller, runs_of: RunsOf, limits: ExecutionLimits, options: CallOptions
 ) -> bytes:
     """The answer, whatever became of each call. Inserts that are neighbours go in together if all of them can."""
-    apart = _Apart(plan, call, time.monotonic() + options.call_timeout_s(limits.call_timeout_s), limits.max_bytes)
+    done = "committed" if options.transaction_id is None else "in_transaction"
+    ends_at = time.monotonic() + options.call_timeout_s(limits.call_timeout_s)
+    apart = _Apart(plan, call, ends_at, limits.max_bytes, done)
     index = 0
     while index < len(plan.calls):
         neighbours = _neighbours(plan.calls, index, planner)
@@ -76,9 +78,12 @@ async def run_apart(
 
 
 class _Apart:
-    """The calls of a batch one by one. `ends_at`: after this none begins; `max_bytes`: after so many no query does."""
+    """The calls of a batch one by one. `ends_at`: after this none begins; `max_bytes`: after so many no query does.
+    `done`: the outcome where something was done.
+    """
 
-    def __init__(self, plan: BatchPlan, call: Caller, ends_at: float, max_bytes: int) -> None:
+    def __init__(self, plan: BatchPlan, call: Caller, ends_at: float, max_bytes: int, done: str) -> None:
+        self.done = done
         self.plan = plan
         self.call = call
         self.ends_at = ends_at
@@ -92,7 +97,7 @@ class _Apart:
     def outcome(self) -> str:
         if self.unknown:
             return "unknown"
-        return "rolled_back" if self.failed == len(self.results) else "committed"
+        return "rolled_back" if self.failed == len(self.results) else self.done
 
     async def make_together(self, run: Run, runner: Runs) -> None:
         """The calls of the run as one statement; if that is refused, one by one."""

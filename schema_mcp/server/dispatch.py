@@ -16,10 +16,11 @@ from schema_mcp.errors import CallError, ErrorCode, UnknownTool
 from schema_mcp.execute.executor import Executor
 from schema_mcp.execute.runs import Runs
 from schema_mcp.execute.sql import SqlExecutor
+from schema_mcp.execute.transactions import Transactions
 from schema_mcp.server.batch import run_apart, run_together
 from schema_mcp.server.service import UnknownToolError
 from schema_mcp.tools.base import AnswerPlan, SqlPlan, StatementPlan
-from schema_mcp.tools.options import PLAIN, CallOptions, Report, read_options, takes_options
+from schema_mcp.tools.options import PLAIN, CallOptions, Report, read_options, takes_options, within
 from schema_mcp.tools.view import BatchCall, BatchPlan
 
 
@@ -46,11 +47,13 @@ class Dispatch:
         self,
         executors: Mapping[str, Executor],
         sql: Mapping[str, SqlExecutor],
+        transactions: Transactions,
         again: Callable[[Call], Awaitable[Answered]],
     ) -> None:
         #: By source. Others take their place when limits change; a running call keeps its own.
         self.executors = executors
         self._sql = sql
+        self._transactions = transactions
         self._again = again
         self._runners: dict[type, Runner] = {}
         self.add(StatementPlan, self._run_if_possible)
@@ -77,32 +80,45 @@ class Dispatch:
             raise UnknownToolError(call.name) from None
         options, arguments = read_options(arguments, call.report)
         plan = tool.plan(catalog, target, arguments, call.caller)
-        result = await self.runs(plan.source).run(plan, target.table, catalog.generation, options)
+        result = await self.runs(plan.source, call, options).run(plan, target.table, catalog.generation, options)
         return plan.answer(result), result.affected
 
-    def runs(self, source: str) -> Runs:
-        """What runs the plans of a call on that source."""
-        return self.executors[source]
+    def runs(self, source: str, call: Call, options: CallOptions) -> Runs:
+        """What runs the plans of the call on that source: the pool, or the open transaction that it names.
+
+        Raises: CallError (`unknown_transaction`).
+        """
+        if options.transaction_id is None:
+            return self.executors[source]
+        return self._transactions.find(options.transaction_id, call.caller, source)
 
     async def _run_sql(self, catalog: Catalog, plan: SqlPlan, call: Call, options: CallOptions) -> Answered:
-        shown = await self._sql[plan.source].run(plan, catalog.generation, options)
+        if options.transaction_id is None:
+            shown = await self._sql[plan.source].run(plan, catalog.generation, options)
+        else:
+            transaction = self._transactions.find(options.transaction_id, call.caller, plan.source)
+            shown = await transaction.run_sql(plan, catalog.generation, options)
         return plan.answer(shown), len(shown.rows)
 
     async def _batch(self, catalog: Catalog, plan: BatchPlan, call: Call, options: CallOptions) -> Answered:
         def planned(one: BatchCall) -> StatementPlan:
             return one.tool.plan(catalog, one.target, one.arguments, call.caller)
 
+        def runs(source: str) -> Runs:
+            return self.runs(source, call, options)
+
         if plan.together:
-            return await run_together(plan, planned, self.runs, catalog.generation, options), 0
+            return await run_together(plan, planned, runs, catalog.generation, options), 0
 
         async def called(name: str, arguments: Mapping[str, Any]) -> bytes:
+            one = Call(name=name, arguments=within(arguments, options), caller=call.caller)
             try:
-                return (await self._again(Call(name=name, arguments=arguments, caller=call.caller)))[0]
+                return (await self._again(one))[0]
             except UnknownToolError:
                 raise UnknownTool(name) from None
 
         limits = next(iter(self.executors.values())).limits
-        return await run_apart(plan, planned, called, self.runs, limits, options), 0
+        return await run_apart(plan, planned, called, runs, limits, options), 0
 
     async def _run_if_possible(
         self, catalog: Catalog, plan: StatementPlan, call: Call, options: CallOptions
@@ -111,7 +127,8 @@ class Dispatch:
         table = catalog.targets[plan.table].table
         try:
             async with asyncio.timeout(plan.timeout_s) as limit:
-                return plan.answer(await self.runs(plan.source).run(plan, table, catalog.generation, options)), 0
+                runs = self.runs(plan.source, call, options)
+                return plan.answer(await runs.run(plan, table, catalog.generation, options)), 0
         except CallError as error:
             if plan.otherwise is None or error.code is ErrorCode.STALE_SCHEMA:
                 raise

@@ -18,6 +18,7 @@ from schema_mcp.catalog.surface import order
 from schema_mcp.errors import CallError, ErrorCode, StaleSchema
 from schema_mcp.execute.executor import Executor
 from schema_mcp.execute.sql import SqlExecutor
+from schema_mcp.execute.transactions import Transactions
 from schema_mcp.observe.events import CallFinished, Observe
 from schema_mcp.server.activated import Activated, ListChanged
 from schema_mcp.server.dispatch import Answered, Call, Dispatch
@@ -27,6 +28,7 @@ from schema_mcp.server.instructions import instructions
 from schema_mcp.server.meant import source_of
 from schema_mcp.server.results import error_answer
 from schema_mcp.server.service import ToolAnswer, UnknownToolError
+from schema_mcp.server.transactions import TransactionCalls
 from schema_mcp.state.keeper import Keeper
 from schema_mcp.tools.base import ActivatePlan, ServerStatus, ToolSpec
 from schema_mcp.tools.options import CallOptions, Report
@@ -45,7 +47,8 @@ class CatalogToolService:
         observe: Observe,
         *,
         sql: Mapping[str, SqlExecutor],
-        status: Callable[[], ServerStatus],
+        transactions: Transactions,
+        status: Callable[[Caller], ServerStatus],
         list_ttl_ms: int,
     ) -> None:
         self._registry = registry
@@ -53,12 +56,13 @@ class CatalogToolService:
         self.list_ttl_ms = list_ttl_ms
         self.instructions = instructions(tuple(executors))
         self.freshness = Freshness(registry, watcher, keepers)
-        self.dispatch = Dispatch(executors, sql, self._call)
+        self.dispatch = Dispatch(executors, sql, transactions, self._call)
+        TransactionCalls(transactions, self.dispatch)
         self.dispatch.add(ActivatePlan, self._activate)
         Inquiries(watcher, keepers, status).add_to(self.dispatch)
         self.activated = Activated()
         #: Told of each session that has ended.
-        self.forgetting: list[Callable[[str], None]] = [self.activated.forget]
+        self.forgetting: list[Callable[[str], None]] = [self.activated.forget, transactions.forget]
         #: Set after each change of a list that some client may have.
         self.list_changed = ListChanged()
         #: Some client has been given a list.

@@ -172,7 +172,7 @@ def _answer(target: Target, action: Action, choice: Choice, result: Result) -> b
         b'"%s":%d' % (_DONE[action].encode(), result.affected),
         b'"rows":[' + (b",".join(result.rows) if choice.returning else b"") + b"]",
         b'"dry_run":' + orjson.dumps(choice.dry_run),
-        b'"outcome":' + orjson.dumps("rolled_back" if result.rolled_back else "committed"),
+        b'"outcome":' + orjson.dumps(result.outcome),
     ]
     if result.truncated and choice.returning:
         members.append(b'"truncated":true')

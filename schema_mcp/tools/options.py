@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from schema_mcp.errors import ErrorCode, InvalidArgument
+from schema_mcp.tools.arguments import read_text
 from schema_mcp.tools.base import Action, JsonSchema
 from schema_mcp.tools.values import shown
 
@@ -27,10 +28,13 @@ Report: TypeAlias = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOptions:
-    """`timeout_s`: of the whole call, where that is less than the server allows. `report`: None: nobody listens."""
+    """`timeout_s`: of the whole call, where that is less than the server allows. `report`: None: nobody listens.
+    `transaction_id`: of the open transaction that the call is to run in.
+    """
 
     timeout_s: float | None = None
     report: Report | None = None
+    transaction_id: str | None = None
 
     def call_timeout_s(self, most_s: float) -> float:
         """Seconds that the call may take; `most_s` is what the server allows."""
@@ -45,7 +49,10 @@ _TAKING = frozenset(
     {Action.READ, Action.INSERT, Action.UPDATE, Action.DELETE, Action.BATCH, Action.SQL, Action.EXPLAIN}
 )
 #: In the input schema of every tool that takes them.
-OPTION_PROPERTIES: Mapping[str, JsonSchema] = {"timeout_s": {"type": "number"}}
+OPTION_PROPERTIES: Mapping[str, JsonSchema] = {
+    "timeout_s": {"type": "number"},
+    "transaction_id": {"type": "string"},
+}
 
 
 def takes_options(action: Action) -> bool:
@@ -65,7 +72,27 @@ def read_options(arguments: Mapping[str, Any], report: Report | None) -> tuple[C
     if OPTION_PROPERTIES.keys().isdisjoint(arguments):
         return (PLAIN if report is None else CallOptions(report=report)), arguments
     rest = {name: value for name, value in arguments.items() if name not in OPTION_PROPERTIES}
-    return CallOptions(timeout_s=_read_timeout(arguments.get("timeout_s")), report=report), rest
+    return CallOptions(
+        timeout_s=_read_timeout(arguments.get("timeout_s")),
+        report=report,
+        transaction_id=read_text(arguments, "transaction_id"),
+    ), rest
+
+
+def within(arguments: Mapping[str, Any], options: CallOptions) -> Mapping[str, Any]:
+    """The arguments of a call of a batch, in the transaction that the batch was sent in.
+
+    Raises: InvalidArgument where they name another.
+    """
+    if options.transaction_id is None:
+        return arguments
+    if arguments.get("transaction_id", options.transaction_id) != options.transaction_id:
+        raise InvalidArgument(
+            ErrorCode.INVALID_ARGUMENT,
+            "'transaction_id' of a call is not that of the batch it is in",
+            "Name the transaction once, beside 'calls'.",
+        )
+    return {**arguments, "transaction_id": options.transaction_id}
 
 
 def _read_timeout(given: Any) -> float | None:

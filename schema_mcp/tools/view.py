@@ -12,6 +12,7 @@ from schema_mcp.tools.base import Action, JsonSchema, Plan, StatementPlan
 from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.relationships import Relationship
 from schema_mcp.tools.target import Target, ToolLimits
+from schema_mcp.tools.transactions import BeginPlan, EndPlan
 
 
 class CatalogView(Protocol):
@@ -156,6 +157,8 @@ class ServerTool(Protocol):
         """Independent of the tables."""
         ...
 
-    def plan(self, view: CatalogView, arguments: Mapping[str, Any], caller: Caller) -> Plan | BatchPlan:
+    def plan(
+        self, view: CatalogView, arguments: Mapping[str, Any], caller: Caller
+    ) -> Plan | BatchPlan | BeginPlan | EndPlan:
         """What the call becomes. Raises: CallError."""
         ...

@@ -25,8 +25,10 @@ from schema_mcp.dialects.postgresql import conditions, errors, inserts, reader, 
 from schema_mcp.dialects.postgresql.aggregates import PostgresqlAggregates
 from schema_mcp.dialects.postgresql.fetch import QUERIES
 from schema_mcp.dialects.postgresql.sql import PostgresqlSql
+from schema_mcp.dialects.postgresql.transactions import PostgresqlTransactions
 from schema_mcp.dialects.queries import load
 from schema_mcp.dialects.sql import SqlAccess
+from schema_mcp.dialects.transactions import TransactionAccess
 from schema_mcp.errors import CallError
 from schema_mcp.schema.model import Column, Table
 from schema_mcp.schema.select import Selection
@@ -72,6 +74,7 @@ class PostgresqlDialect:
     idempotency = load("schema_mcp.dialects.postgresql", "idempotency.sql")
     excess = QUERIES["excess"].sql
     sql: SqlAccess = PostgresqlSql()
+    transactions: TransactionAccess = PostgresqlTransactions()
 
     def __init__(self, *, portable_reader: bool = False) -> None:
         self.portable_reader = portable_reader

@@ -30,6 +30,8 @@ from schema_mcp.dialects.sqlite.aggregates import SqliteAggregates
 from schema_mcp.dialects.sqlite.connection import DatabaseFile, SqliteConnection
 from schema_mcp.dialects.sqlite.sql import SqliteSql
 from schema_mcp.dialects.sqlite.tagged import TAGS
+from schema_mcp.dialects.sqlite.transactions import SqliteTransactions
+from schema_mcp.dialects.transactions import TransactionAccess
 from schema_mcp.errors import CallError, CatalogReadError, ConfigurationError
 from schema_mcp.schema.model import Column, Table
 from schema_mcp.schema.select import Selection
@@ -65,6 +67,7 @@ class SqliteDialect:
     idempotency = load("schema_mcp.dialects.sqlite", "idempotency.sql")
     excess = ""
     sql: SqlAccess = SqliteSql()
+    transactions: TransactionAccess = SqliteTransactions()
 
     def __init__(self) -> None:
         self.sqlalchemy: SqlalchemyDialect = sqlalchemy_aiosqlite.dialect()

@@ -156,9 +156,7 @@ def _answer(target: Target, given: int, may_meet: bool, with_rows: bool, result:
     if may_meet:
         members.append(b'"updated":%d,"skipped":%d' % (result.updated, given - result.affected))
     members.append(b'"rows":[' + (b",".join(result.rows) if with_rows else b"") + b"]")
-    members.append(
-        b'"dry_run":true,"outcome":"rolled_back"' if result.rolled_back else b'"dry_run":false,"outcome":"committed"'
-    )
+    members.append(b'"dry_run":' + orjson.dumps(result.rolled_back) + b',"outcome":' + orjson.dumps(result.outcome))
     if result.truncated:
         members.append(b'"truncated":true')
     return b"{" + b",".join(members) + b"}"
