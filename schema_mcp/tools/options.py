@@ -40,6 +40,9 @@ class CallOptions:
 #: Nothing was asked for.
 PLAIN = CallOptions()
 
+#: No call takes longer, whatever it asks for: an integer may have more digits than a float can hold.
+_LONGEST_S = 1e9
+
 #: What tools do that take options: they run statements of their caller's.
 _TAKING = frozenset(
     {Action.READ, Action.INSERT, Action.UPDATE, Action.DELETE, Action.BATCH, Action.SQL, Action.EXPLAIN}
@@ -77,4 +80,4 @@ def _read_timeout(given: Any) -> float | None:
             f"'timeout_s' takes a number of seconds above 0, got {shown(given)}",
             "Leave it out for the server's own limit (limits.call_timeout_s).",
         )
-    return float(given)
+    return float(min(given, _LONGEST_S))
