@@ -59,7 +59,7 @@ class Proxy:
         self._breaks, self._then = True, then or _nothing
 
     def swallow(self, pattern: bytes) -> None:
-        """Loses the next request with the pattern, and nobody is told."""
+        """Loses the next request with the pattern and what follows it, and nobody is told."""
         self.lose(pattern)
         self._breaks = False
 
@@ -100,7 +100,7 @@ class Proxy:
                         self._then()
                         if self._breaks:
                             return
-                        continue
+                        await asyncio.Event().wait()  # not even the end of the connection is passed on
                     asked.set()
                 onward.write(data)
 

@@ -119,9 +119,9 @@ async def test_a_commit_that_still_runs_is_waited_for(home: Home) -> None:
 
 
 async def test_a_transaction_that_waits_for_a_commit_that_is_lost_is_ended(home: Home) -> None:
-    async with between(home, limits__call_timeout_s=2) as (program, proxy):
+    async with between(home) as (program, proxy):
         proxy.swallow(b"COMMIT")
-        answer = await program.peer.call(*INSERT)
+        answer = await program.peer.call("insert_cats", {**INSERT[1], "timeout_s": 1.5})
         assert (answer["outcome"], proxy.lost, home.rows()) == ("committed", 1, 1)
 
 
