@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from schema_mcp.dialects.base import Connection
 from schema_mcp.errors import CallError, ErrorCode, OutcomeUnknown, StaleSchema, StatementRefused
 from schema_mcp.execute.engines import Database
+from schema_mcp.execute.outcome import Outcome, resolve, take_mark
 from schema_mcp.execute.perform import ExecutionLimits, Performer, Replaced, explained
-from schema_mcp.execute.rows import too_long, unknown
+from schema_mcp.execute.rows import not_committed, too_long, unknown
 from schema_mcp.execute.steps import Done, Step, StepFailed
 from schema_mcp.tools.options import PLAIN, CallOptions
 
@@ -46,6 +47,7 @@ class Attempts:
         #: The step that an attempt is at, and whether it had a connection.
         self._step = steps[0]
         self._connected = False
+        self._ends_at = 0.0
 
     async def run(self) -> list[list[Done]]:
         """What each step gave.
@@ -55,6 +57,7 @@ class Attempts:
         """
         try:
             async with asyncio.timeout(self._timeout_s) as limit:
+                self._ends_at = limit.when() or 0.0
                 return await self._attempts()
         except StatementRefused as refused:
             raise explained(self._steps[0].plan, refused) from refused
@@ -86,6 +89,7 @@ class Attempts:
         """One try. Every failure before COMMIT is sent leaves nothing written."""
         self._connected = False
         self._step = self._steps[0]
+        self._performer.mark = ""
         done: list[list[Done]] = []
         ended: BaseException | None = None
         try:
@@ -96,7 +100,8 @@ class Attempts:
             raise
         except BaseException as error:
             if self.committing:
-                raise unknown(self._step.plan, self._step.table) from error
+                await self._resolve(done, error)
+                return done
             translated = self._database.dialect.translate(error, self._step.table)
             if translated is None:
                 raise
@@ -104,6 +109,37 @@ class Attempts:
         if ended is not None:
             raise ended
         return done
+
+    async def _resolve(self, done: Sequence[Sequence[Done]], lost: BaseException) -> None:
+        """Returns if COMMIT has done what it was sent for. Raises: Unavailable if not; OutcomeUnknown."""
+        if self._performer.mark or any(each.result.affected for part in done for each in part):
+            outcome = await resolve(self._database, self._performer.mark, self._left_s())
+        else:
+            outcome = Outcome.COMMITTED  # nothing was written, which is what the answer says
+        self.committing = outcome is Outcome.UNKNOWN
+        if outcome is Outcome.UNKNOWN:
+            raise unknown(self._step.plan, self._step.table) from lost
+        self._database.renew()
+        if outcome is Outcome.ROLLED_BACK:
+            raise not_committed(self._step.plan, self._step.table) from lost
+
+    def _left_s(self) -> float:
+        """Of the call's time."""
+        return self._ends_at - asyncio.get_running_loop().time()
+
+    async def _commit(self, connection: Connection) -> None:
+        """Waits for the answer for half of the time that is left at most, where the other half can find out about it.
+
+        Raises: whatever the driver raises.
+        """
+        dialect = self._database.dialect
+        if dialect.outcomes and not self._performer.mark and not all(step.plan.identity for step in self._steps):
+            self._performer.mark = await take_mark(connection, dialect)
+        limit_s = self._left_s() / 2 if self._performer.mark else None
+        self.committing = True
+        async with asyncio.timeout(limit_s):
+            await connection.execute("COMMIT")
+        self.committing = False
 
     async def _transact(self, connection: Connection, done: list[list[Done]]) -> BaseException | None:
         """Runs the steps. What ends them early is returned if it leaves the connection usable, else raised."""
@@ -134,10 +170,10 @@ class Attempts:
             if alone and self._steps[0].plan.dry_run:
                 await connection.execute("ROLLBACK")
                 begun = False
-            if begun:
-                self.committing = writes
+            if begun and writes:
+                await self._commit(connection)
+            elif begun:
                 await connection.execute("COMMIT")
-                self.committing = False
         except BaseException as error:
             # An error of ours may have one of the driver's for its cause.
             refused = None if isinstance(error, CallError) else dialect.translate(error, self._step.table)

@@ -38,12 +38,16 @@ class Replaced(StaleSchema):
 
 
 class Performer:
-    """Performs the steps of one call. `options`: how its caller wants it run."""
+    """Performs the steps of one call. `options`: how its caller wants it run.
+
+    `mark`: of the transaction, as the last step that asked for a table's identity has heard it (see `outcome.py`).
+    """
 
     def __init__(self, database: Database, limits: ExecutionLimits, options: CallOptions = PLAIN) -> None:
         self.database = database
         self.limits = limits
         self.options = options
+        self.mark = ""
 
     async def step(
         self, connection: Connection, step: Step, generation: int, left_bytes: int, *, begun: bool, alone: bool
@@ -143,8 +147,10 @@ class Performer:
         """
         question = Statement(self.database.dialect.identity, (plan.table.schema, plan.table.name))
         async with aclosing(self.database.dialect.fetch(connection, question, 1)) as batches:
-            found = [str(row.keys[0]) async for batch in batches for row in batch]
-        if [identity(text) for text in found] != [plan.identity]:
+            found = [row.keys async for batch in batches for row in batch]
+        for mark in (mark for _, *marks in found for mark in marks if mark is not None):
+            self.mark = str(mark)
+        if [identity(str(text)) for text, *_ in found] != [plan.identity]:
             raise Replaced(
                 f"table '{table.name.name}' was altered, or another table has its name now",
                 "Nothing was written. Look at the table again with describe_table.",

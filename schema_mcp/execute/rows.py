@@ -1,7 +1,7 @@
 """What statements have given so far, up to the limits of an answer; and the errors of the limits."""
 
 from schema_mcp.dialects.base import DriverValue, Row
-from schema_mcp.errors import ErrorCode, LimitReached, OutcomeUnknown
+from schema_mcp.errors import ErrorCode, LimitReached, OutcomeUnknown, Unavailable
 from schema_mcp.execute.cut import cut
 from schema_mcp.schema.model import Table
 from schema_mcp.tools.base import Result, StatementPlan
@@ -97,4 +97,14 @@ def unknown(plan: StatementPlan, table: Table) -> OutcomeUnknown:
     return OutcomeUnknown(
         f"the connection was lost while the {plan.action} of table '{table.name.name}' was being committed",
         "Query the table before you call again: it may have been done.",
+    )
+
+
+def not_committed(plan: StatementPlan, table: Table) -> Unavailable:
+    """COMMIT was sent, its answer was lost, and the database says that it was not done."""
+    return Unavailable(
+        ErrorCode.DATABASE_UNAVAILABLE,
+        f"the connection was lost while the {plan.action} of table '{table.name.name}' was being committed, and the "
+        "database has rolled it back",
+        "Nothing was written. Call again.",
     )

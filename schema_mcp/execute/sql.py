@@ -14,6 +14,7 @@ from schema_mcp.dialects.sql import OpenSql, SqlStatement
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown, Unavailable
 from schema_mcp.execute.cut import cut
 from schema_mcp.execute.engines import Database
+from schema_mcp.execute.outcome import Outcome, resolve, take_mark
 from schema_mcp.execute.perform import STOP_TIMEOUT_S, ExecutionLimits
 from schema_mcp.tools.base import SqlPlan, SqlResult
 from schema_mcp.tools.options import PLAIN, CallOptions
@@ -48,24 +49,25 @@ class SqlExecutor:
         limits = self.limits  # a call keeps those that it began with
         run = _Run(plan.limit, limits.max_bytes)
         timeout_s = options.call_timeout_s(limits.call_timeout_s)
+        ends_at = asyncio.get_running_loop().time() + timeout_s
         try:
             async with (
-                asyncio.timeout(timeout_s) as limit,
+                asyncio.timeout_at(ends_at) as limit,
                 self._place(),
                 self.database.single() as connection,
             ):
-                await self._transact(connection, statement, run, limits.statement_timeout_s)
+                await self._transact(connection, statement, run, limits.statement_timeout_s, ends_at)
         except (CallError, asyncio.CancelledError):
             raise
         except BaseException as error:
             if run.committing:
-                raise _unknown() from error
-            if limit.expired():
+                await self._resolve(run, ends_at, error)
+            elif limit.expired():
                 raise _too_long("call", timeout_s) from None
-            translated = access.translate(error, statement)
-            if translated is None:
+            elif (translated := access.translate(error, statement)) is None:
                 raise
-            raise translated from error
+            else:
+                raise translated from error
         if plan.writes:
             self.on_write()
         return run.result(generation, access.plan_text(run.rows) if plan.explain else "")
@@ -87,7 +89,17 @@ class SqlExecutor:
             self.running -= 1
             self._places.release()
 
-    async def _transact(self, connection: Connection, statement: SqlStatement, run: "_Run", limit_s: float) -> None:
+    async def _resolve(self, run: "_Run", ends_at: float, lost: BaseException) -> None:
+        """Returns if COMMIT has done what it was sent for. Raises: Unavailable if not; OutcomeUnknown."""
+        outcome = await resolve(self.database, run.mark, ends_at - asyncio.get_running_loop().time())
+        if outcome is Outcome.UNKNOWN:
+            raise _unknown() from lost
+        if outcome is Outcome.ROLLED_BACK:
+            raise _not_committed() from lost
+
+    async def _transact(
+        self, connection: Connection, statement: SqlStatement, run: "_Run", limit_s: float, ends_at: float
+    ) -> None:
         access = self.database.dialect.sql
         try:
             async with asyncio.timeout(limit_s) as limit:
@@ -95,9 +107,12 @@ class SqlExecutor:
                 while not run.full and (rows := await opened.fetch(run.wanted)):
                     run.add(rows)
             if statement.writes:
+                run.mark = await take_mark(connection, self.database.dialect)
+                left_s = ends_at - asyncio.get_running_loop().time()
                 run.committing = True
                 try:
-                    await access.commit(connection, opened)
+                    async with asyncio.timeout(left_s / 2 if run.mark else None):
+                        await access.commit(connection, opened)
                 except BaseException as error:
                     refused = access.translate(error, statement)
                     run.committing = refused is None or refused.code is ErrorCode.DATABASE_UNAVAILABLE
@@ -138,6 +153,8 @@ class _Run:
         self.cut: tuple[str, ...] = ()
         self.opened: OpenSql | None = None
         self.committing = False
+        #: Of the transaction, once it is about to be committed; see `outcome.py`.
+        self.mark = ""
 
     @property
     def wanted(self) -> int:
@@ -191,4 +208,12 @@ def _unknown() -> OutcomeUnknown:
     return OutcomeUnknown(
         "the connection was lost while the statement was being committed",
         "Look whether it was done before you send it again.",
+    )
+
+
+def _not_committed() -> Unavailable:
+    return Unavailable(
+        ErrorCode.DATABASE_UNAVAILABLE,
+        "the connection was lost while the statement was being committed, and the database has rolled it back",
+        "Nothing was written. Send it again.",
     )
