@@ -12,7 +12,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from schema_mcp.app_settings import execution_limits, session_limits, sql_session_limits
+from schema_mcp.app_settings import execution_limits, queue_limits, session_limits, sql_session_limits
 from schema_mcp.catalog.build import BuildSettings, Catalog
 from schema_mcp.catalog.past import past
 from schema_mcp.catalog.registry import Registry
@@ -66,8 +66,10 @@ class AppSource:
         reopen = self.database.reopening(session_limits(settings))
         reopen_sql = self.sql.database.reopening(sql_session_limits(settings))
         limits = execution_limits(settings)
+        queue = queue_limits(settings)
 
         def resettle() -> None:
+            self.database.queue.limits = self.sql.queue.limits = queue
             reopen()
             reopen_sql()
             self.sql.limits = limits
@@ -119,6 +121,7 @@ def wire(
         session_limits(settings),
         size=settings.pool.size,
         acquire_timeout_s=settings.pool.acquire_timeout_s,
+        queue=queue_limits(settings),
     )
     sql_database = Database(
         source.name,
@@ -127,6 +130,7 @@ def wire(
         sql_session_limits(settings),
         size=1,
         acquire_timeout_s=settings.pool.acquire_timeout_s,
+        queue=queue_limits(settings),
     )
     role = RoleCheck(database, observe)
     selection = select(source)

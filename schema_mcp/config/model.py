@@ -132,6 +132,10 @@ class LimitsSettings:
     insert_rows: int = 10_000
     #: Most conditions that one call may have.
     filters: int = 100
+    #: Connections of a database that the calls of one client may have at once; 0: all of the pool's.
+    concurrent_calls: int = 0
+    #: Most calls that wait for a connection of a database; further ones are told `busy` at once.
+    queued_calls: int = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +244,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "limits.lock_timeout_s": (0.01, 86_400),
     "limits.insert_rows": (1, 1_000_000),
     "limits.filters": (1, 500),
+    "limits.concurrent_calls": (0, 1_000),
+    "limits.queued_calls": (0, 1_000_000),
     "server.port": (0, 65_535),
     "state.max_changes": (1, 10_000_000),
     "state.lock_timeout_s": (0.01, 3_600),

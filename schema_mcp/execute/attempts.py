@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from schema_mcp.dialects.base import Connection
 from schema_mcp.errors import CallError, ErrorCode, OutcomeUnknown, StaleSchema, StatementRefused
 from schema_mcp.execute.engines import Database
+from schema_mcp.execute.exceeded import with_limit
 from schema_mcp.execute.outcome import Outcome, resolve, take_mark
 from schema_mcp.execute.perform import ExecutionLimits, Performer, Replaced, explained
 from schema_mcp.execute.rows import not_committed, too_long, unknown
@@ -42,6 +43,8 @@ class Attempts:
         self._on_stale = on_stale
         self._steps = steps
         self._generation = generation
+        self._client = options.client
+        self._limit = options.limit(limits.call_timeout_s)
         self._timeout_s = options.call_timeout_s(limits.call_timeout_s)
         self._performer = Performer(database, limits, options)
         #: The step that an attempt is at, and whether it had a connection.
@@ -61,12 +64,15 @@ class Attempts:
                 return await self._attempts()
         except StatementRefused as refused:
             raise explained(self._steps[0].plan, refused) from refused
+        except CallError as error:
+            with_limit(error, self._limits)
+            raise
         except TimeoutError:
             if not limit.expired():
                 raise
             if self.committing:
                 raise unknown(self._steps[0].plan, self._steps[0].table) from None
-            raise too_long("call", self._timeout_s, retryable=True) from None
+            raise too_long("call", self._timeout_s, retryable=True, limit=self._limit) from None
 
     async def _attempts(self) -> list[list[Done]]:
         for last in (False, True):
@@ -93,7 +99,7 @@ class Attempts:
         done: list[list[Done]] = []
         ended: BaseException | None = None
         try:
-            async with self._database.connection() as connection:
+            async with self._database.connection(self._client) as connection:
                 self._connected = True
                 ended = await self._transact(connection, done)
         except (CallError, asyncio.CancelledError):

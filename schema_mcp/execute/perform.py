@@ -30,6 +30,7 @@ class ExecutionLimits:
     statement_timeout_s: float
     call_timeout_s: float
     max_bytes: int
+    lock_timeout_s: float = 2.0
     idempotency_keep_s: float = 604_800.0
 
 

@@ -72,11 +72,11 @@ class Rows:
         )
 
 
-def too_long(what: str, limit_s: float, *, retryable: bool) -> LimitReached:
-    """The call or the statement was stopped."""
+def too_long(what: str, limit_s: float, *, retryable: bool, limit: str = "") -> LimitReached:
+    """The call or the statement was stopped. `limit`: what set it, where not the caller did."""
     return LimitReached(
         ErrorCode.TIMEOUT,
-        f"the {what} took longer than {limit_s:g} s and was stopped",
+        f"the {what} took longer than {limit_s:.6g} s ({limit or f'limits.{what}_timeout_s'}) and was stopped",
         "Nothing was written. Narrow the filters, order by an indexed column, or ask for fewer rows.",
         retryable=retryable,
     )

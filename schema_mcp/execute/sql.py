@@ -14,8 +14,10 @@ from schema_mcp.dialects.sql import OpenSql, SqlStatement
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown, Unavailable
 from schema_mcp.execute.cut import cut
 from schema_mcp.execute.engines import Database
+from schema_mcp.execute.exceeded import with_limit
 from schema_mcp.execute.outcome import Outcome, resolve, take_mark
 from schema_mcp.execute.perform import STOP_TIMEOUT_S, ExecutionLimits
+from schema_mcp.execute.queue import FairQueue
 from schema_mcp.tools.base import SqlPlan, SqlResult
 from schema_mcp.tools.options import PLAIN, CallOptions
 
@@ -32,7 +34,12 @@ class SqlExecutor:
         self.database = database
         self.limits = limits
         self.on_write = on_write
-        self._places = asyncio.Semaphore(MAX_AT_ONCE)
+        self.queue = FairQueue(
+            f"places for statements of callers' own on database '{database.name}'",
+            MAX_AT_ONCE,
+            database.queue.limits,
+            wait_limit_s=database.acquire_timeout_s,
+        )
         #: How many have a place.
         self.running = 0
         #: Connections whose statement goes on though it was given up; each takes a place until it ends.
@@ -53,7 +60,7 @@ class SqlExecutor:
         try:
             async with (
                 asyncio.timeout_at(ends_at) as limit,
-                self._place(),
+                self._place(options.client),
                 self.database.single() as connection,
             ):
                 await self._transact(connection, statement, run, limits.statement_timeout_s, ends_at)
@@ -63,31 +70,26 @@ class SqlExecutor:
             if run.committing:
                 await self._resolve(run, ends_at, error)
             elif limit.expired():
-                raise _too_long("call", timeout_s) from None
+                raise _too_long("call", timeout_s, options.limit(limits.call_timeout_s)) from None
             elif (translated := access.translate(error, statement)) is None:
                 raise
             else:
-                raise translated from error
+                raise with_limit(translated, limits) from error
         if plan.writes:
             self.on_write()
         return run.result(generation, access.plan_text(run.rows) if plan.explain else "")
 
     @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
+    async def _place(self, client: str | None) -> AsyncIterator[None]:
         self._lingering = [one for one in self._lingering if self.database.dialect.sql.lingers(one)]
         if len(self._lingering) >= MAX_AT_ONCE:
             raise _busy(self.database.name)
-        try:
-            async with asyncio.timeout(self.database.acquire_timeout_s):
-                await self._places.acquire()
-        except TimeoutError:
-            raise _busy(self.database.name) from None
-        self.running += 1
-        try:
-            yield
-        finally:
-            self.running -= 1
-            self._places.release()
+        async with self.queue.place(client):
+            self.running += 1
+            try:
+                yield
+            finally:
+                self.running -= 1
 
     async def _resolve(self, run: "_Run", ends_at: float, lost: BaseException) -> None:
         """Returns if COMMIT has done what it was sent for. Raises: Unavailable if not; OutcomeUnknown."""
@@ -121,7 +123,7 @@ class SqlExecutor:
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise _too_long("statement", limit_s) from None
+            raise _too_long("statement", limit_s, "limits.statement_timeout_s") from None
         finally:
             await self._stop(connection)
             if access.lingers(connection):
@@ -196,10 +198,10 @@ def _busy(name: str) -> Unavailable:
     )
 
 
-def _too_long(what: str, limit_s: float) -> LimitReached:
+def _too_long(what: str, limit_s: float, limit: str) -> LimitReached:
     return LimitReached(
         ErrorCode.TIMEOUT,
-        f"the {what} took longer than {limit_s:g} s and was stopped",
+        f"the {what} took longer than {limit_s:.6g} s ({limit}) and was stopped",
         "Nothing was written. Ask for less: a condition on an indexed column, fewer joins; explain_query helps.",
     )
 

@@ -6,6 +6,7 @@ One by one, each call ends as it would by itself.
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -24,8 +25,8 @@ from schema_mcp.tools.view import BatchCall, BatchPlan
 Planner: TypeAlias = Callable[[BatchCall], StatementPlan]
 #: What runs plans on a source.
 RunsOf: TypeAlias = Callable[[str], Runs]
-#: Makes one call as if it came by itself; the JSON of its answer. Raises: CallError.
-Caller: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[bytes]]
+#: Makes one call as if it came by itself, within so many seconds; the JSON of its answer. Raises: CallError.
+Caller: TypeAlias = Callable[[str, Mapping[str, Any], float], Awaitable[bytes]]
 
 
 async def run_together(
@@ -62,7 +63,8 @@ async def run_apart(
     plan: BatchPlan, planner: Planner, call: Caller, runs_of: RunsOf, limits: ExecutionLimits, options: CallOptions
 ) -> bytes:
     """The answer, whatever became of each call. Inserts that are neighbours go in together if all of them can."""
-    apart = _Apart(plan, call, time.monotonic() + options.call_timeout_s(limits.call_timeout_s), limits.max_bytes)
+    ends_at = time.monotonic() + options.call_timeout_s(limits.call_timeout_s)
+    apart = _Apart(plan, call, options, ends_at, limits.max_bytes)
     index = 0
     while index < len(plan.calls):
         neighbours = _neighbours(plan.calls, index, planner)
@@ -78,7 +80,8 @@ async def run_apart(
 class _Apart:
     """The calls of a batch one by one. `ends_at`: after this none begins; `max_bytes`: after so many no query does."""
 
-    def __init__(self, plan: BatchPlan, call: Caller, ends_at: float, max_bytes: int) -> None:
+    def __init__(self, plan: BatchPlan, call: Caller, options: CallOptions, ends_at: float, max_bytes: int) -> None:
+        self.options = options
         self.plan = plan
         self.call = call
         self.ends_at = ends_at
@@ -98,7 +101,8 @@ class _Apart:
         """The calls of the run as one statement; if that is refused, one by one."""
         if time.monotonic() < self.ends_at:
             try:
-                result = await runner.run(run.plan, run.table, 0)
+                options = replace(self.options, left_s=self.ends_at - time.monotonic())
+                result = await runner.run(run.plan, run.table, 0, options)
             except OutcomeUnknown as error:
                 for each in run.calls:
                     self._take_error(each.name, error)
@@ -121,7 +125,8 @@ class _Apart:
                 raise _not_run(ErrorCode.TIMEOUT, "the calls before it have taken the time of the batch")
             if reads and self.size >= self.max_bytes:
                 raise _not_run(ErrorCode.TOO_MANY_ROWS, f"the answers before it fill {self.max_bytes} bytes")
-            self._take(name, await self.call(name, self.plan.arguments[index]))
+            left_s = self.ends_at - time.monotonic()
+            self._take(name, await self.call(name, self.plan.arguments[index], left_s))
         except CallError as error:
             self._take_error(name, error)
 
