@@ -69,7 +69,8 @@ class Executor:
     async def _keeps_keys(self, plan: StatementPlan, table: Table, generation: int, options: CallOptions) -> bool:
         """Whether the database keeps idempotency keys beside its data. Raises: as `run`."""
         asked = installed(plan, self.database.dialect)
-        return (await _alone(self._attempts(asked, table, generation, options))).affected > 0
+        unheard = replace(options, report=None)  # its row is none of the call's
+        return (await _alone(self._attempts(asked, table, generation, unheard))).affected > 0
 
     def _attempts(self, plan: StatementPlan, table: Table, generation: int, options: CallOptions) -> Attempts:
         return Attempts(self.database, self.limits, self.on_stale, [Step(plan, table)], generation, options)

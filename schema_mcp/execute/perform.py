@@ -13,6 +13,7 @@ from schema_mcp.execute.engines import Database
 from schema_mcp.execute.once import Replayed, claim_beside, keep_beside
 from schema_mcp.execute.rows import Rows, too_long, too_many
 from schema_mcp.execute.steps import Done, Step, StepFailed
+from schema_mcp.execute.telling import telling
 from schema_mcp.schema.fingerprint import identity
 from schema_mcp.schema.model import Table
 from schema_mcp.tools.base import Result, StatementPlan
@@ -54,6 +55,8 @@ class Performer:
         self, connection: Connection, step: Step, generation: int, left_bytes: int, *, begun: bool, alone: bool
     ) -> list[Done]:
         """What the step gave. Raises: CallError where the database has refused; else what the driver raises."""
+        if step.begins is not None:
+            step.begins()
         if alone:
             return [Done(step, await self._perform(connection, step, generation, left_bytes, begun=begun, alone=True))]
         kept = step.plan.dry_run or step.instead is not None
@@ -85,14 +88,20 @@ class Performer:
     ) -> Result:
         """Runs the plan's statements and checks what may only be known then."""
         plan = step.plan
-        collected = Rows(plan.limit, self.limits.max_bytes, left_bytes=left_bytes, max_affected=plan.max_affected)
+        collected = Rows(
+            plan.limit,
+            self.limits.max_bytes,
+            left_bytes=left_bytes,
+            max_affected=plan.max_affected,
+            tell=telling(plan, self.options.report),
+        )
         if plan.once is not None:
             try:
                 await claim_beside(connection, self.database.dialect, plan.once, self.limits.idempotency_keep_s)
             except Replayed as done:
                 return done.result(generation)
         if plan.matching is not None:
-            await self._refuse_too_many(connection, plan, step.table)
+            collected.matching = await self._refuse_too_many(connection, plan, step.table)
         for statement in plan.statements:
             await self._run(connection, statement, collected)
         if plan.total is not None and collected.lacks_total(plan):
@@ -111,8 +120,8 @@ class Performer:
             await keep_beside(connection, self.database.dialect, plan.once, plan.answer(result))
         return result
 
-    async def _refuse_too_many(self, connection: Connection, plan: StatementPlan, table: Table) -> None:
-        """Before anything is written. Raises: LimitReached (`too_many_rows`)."""
+    async def _refuse_too_many(self, connection: Connection, plan: StatementPlan, table: Table) -> int:
+        """How many rows match, before anything is written. Raises: LimitReached (`too_many_rows`)."""
         assert plan.matching is not None
         assert plan.max_affected is not None
         counted = Rows(1, self.limits.max_bytes)
@@ -120,6 +129,7 @@ class Performer:
         count = int(str(counted.keys[0]))
         if count > plan.max_affected:
             raise too_many(plan, table, str(count) if count <= COUNTED_ROWS else f"more than {count - 1}")
+        return count
 
     async def _run(self, connection: Connection, statement: Statement, collected: Rows) -> None:
         max_rows = 0 if collected.most is None else collected.most + 1

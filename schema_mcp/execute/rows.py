@@ -1,5 +1,7 @@
 """What statements have given so far, up to the limits of an answer; and the errors of the limits."""
 
+from collections.abc import Callable
+
 from schema_mcp.dialects.base import DriverValue, Row
 from schema_mcp.errors import ErrorCode, LimitReached, OutcomeUnknown, Unavailable
 from schema_mcp.execute.cut import cut
@@ -11,16 +13,25 @@ class Rows:
     """Rows up to the limit and the byte cap, counting all that were written.
 
     `left_bytes`: what the steps before have left of the cap; one row is taken whatever they have. `max_affected`: more
-    rows than this and one are of no interest.
+    rows than this and one are of no interest. `tell`: called after each batch, to tell how far it is.
     """
 
     def __init__(
-        self, limit: int | None, max_bytes: int, *, left_bytes: int | None = None, max_affected: int | None = None
+        self,
+        limit: int | None,
+        max_bytes: int,
+        *,
+        left_bytes: int | None = None,
+        max_affected: int | None = None,
+        tell: "Callable[[Rows], None] | None" = None,
     ) -> None:
         self.limit = limit
         self.most = limit if max_affected is None else max_affected
         self.max_bytes = max_bytes
         self.left_bytes = max_bytes if left_bytes is None else left_bytes
+        self.tell = tell
+        #: How many rows a write is known to meet.
+        self.matching: int | None = None
         self.rows: list[bytes] = []
         self.keys: tuple[DriverValue, ...] = ()
         self.size = 0
@@ -42,6 +53,11 @@ class Rows:
     def add(self, batch: list[Row]) -> None:
         """Takes the rows as far as they fit."""
         self.seen += len(batch)
+        self._take(batch)
+        if self.tell is not None:
+            self.tell(self)
+
+    def _take(self, batch: list[Row]) -> None:
         for row in batch:
             if self.full:
                 return

@@ -18,8 +18,9 @@ from schema_mcp.execute.exceeded import with_limit
 from schema_mcp.execute.outcome import Outcome, resolve, take_mark
 from schema_mcp.execute.perform import STOP_TIMEOUT_S, ExecutionLimits
 from schema_mcp.execute.queue import FairQueue
+from schema_mcp.execute.telling import rows_so_far
 from schema_mcp.tools.base import SqlPlan, SqlResult
-from schema_mcp.tools.options import PLAIN, CallOptions
+from schema_mcp.tools.options import PLAIN, CallOptions, Report
 
 #: Statements of callers' own that run at once, each on a connection besides the pool's.
 MAX_AT_ONCE = 4
@@ -54,7 +55,7 @@ class SqlExecutor:
         prefix = access.explaining(analyze=plan.analyze) if plan.explain else ""
         statement = SqlStatement(sql=plan.sql, parameters=plan.parameters, writes=plan.writes, prefix=prefix)
         limits = self.limits  # a call keeps those that it began with
-        run = _Run(plan.limit, limits.max_bytes)
+        run = _Run(plan.limit, limits.max_bytes, None if plan.explain else options.report)
         timeout_s = options.call_timeout_s(limits.call_timeout_s)
         ends_at = asyncio.get_running_loop().time() + timeout_s
         try:
@@ -145,8 +146,9 @@ class SqlExecutor:
 class _Run:
     """Rows up to the limit and the byte cap, and how far it got. `committing`: COMMIT may have reached the database."""
 
-    def __init__(self, limit: int, max_bytes: int) -> None:
+    def __init__(self, limit: int, max_bytes: int, report: Report | None) -> None:
         self.limit = limit
+        self.report = report
         self.max_bytes = max_bytes
         self.rows: list[bytes] = []
         self.size = 0
@@ -167,6 +169,11 @@ class _Run:
         return max(1, min(BATCH_ROWS, by_size, self.limit + 1 - len(self.rows)))
 
     def add(self, rows: list[bytes]) -> None:
+        self._take(rows)
+        if self.report is not None:
+            self.report(rows_so_far(len(self.rows), self.limit))
+
+    def _take(self, rows: list[bytes]) -> None:
         for row in rows:
             if len(self.rows) >= self.limit or (self.rows and self.size + len(row) > self.max_bytes):
                 self.full = True

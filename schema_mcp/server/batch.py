@@ -1,7 +1,7 @@
 """`run_batch`, run: its calls in one transaction, or one by one, and the answer put together.
 
 In a transaction nothing of a batch that fails is kept, and its answer tells the call that failed beside the error.
-One by one, each call ends as it would by itself.
+One by one, each call ends as it would by itself. Its progress is told in calls, not in their rows.
 """
 
 import time
@@ -18,7 +18,7 @@ from schema_mcp.execute.runs import Runs
 from schema_mcp.execute.steps import Done, Step, StepFailed
 from schema_mcp.tools.base import Action, StatementPlan
 from schema_mcp.tools.batch import Run, alone, named, runs
-from schema_mcp.tools.options import CallOptions
+from schema_mcp.tools.options import CallOptions, Progress, Report
 from schema_mcp.tools.view import BatchCall, BatchPlan
 
 #: Plans one call of the batch in the catalog that the batch began with. Raises: CallError.
@@ -38,12 +38,13 @@ async def run_together(
         planned = runs(calls, planner)
     except CallError as error:
         raise _failed(plan, error, None) from error
+    report, unheard = options.report, replace(options, report=None)
     steps = [
-        Step(run.plan, run.table, run.calls[0].index, partial(_parts, run, planner) if run.counts else None)
+        _step(run, report, len(calls), partial(_parts, run, planner, report, len(calls)) if run.counts else None)
         for run in planned
     ]
     try:
-        done = await runs_of(planned[0].plan.source).run_all(steps, generation, options)
+        done = await runs_of(planned[0].plan.source).run_all(steps, generation, unheard)
     except StepFailed as failed:
         raise _failed(plan, failed.error, failed.step.tag) from failed
     except OutcomeUnknown as unknown:
@@ -54,6 +55,7 @@ async def run_together(
         ) from unknown
     except CallError as error:
         raise _failed(plan, error, calls[0].index if len(steps) == 1 else None) from error
+    _tell(report, len(calls), len(calls))
     answers = [answer for run, of_run in zip(planned, done, strict=True) for answer in _answers(run, of_run)]
     results = [_result(name, answer) for name, answer in zip(plan.names, answers, strict=True)]
     return _document(results, "committed")
@@ -67,6 +69,7 @@ async def run_apart(
     apart = _Apart(plan, call, options, ends_at, limits.max_bytes)
     index = 0
     while index < len(plan.calls):
+        _tell(options.report, index, len(plan.calls))
         neighbours = _neighbours(plan.calls, index, planner)
         if neighbours is None:
             await apart.make(index)
@@ -74,6 +77,7 @@ async def run_apart(
             continue
         await apart.make_together(neighbours, runs_of(neighbours.plan.source))
         index += len(neighbours.calls)
+    _tell(options.report, index, len(plan.calls))
     return _document(apart.results, apart.outcome)
 
 
@@ -156,8 +160,19 @@ def _neighbours(calls: Sequence[BatchCall | CallError], index: int, planner: Pla
     return run if run.counts else None
 
 
-def _parts(run: Run, planner: Planner) -> list[Step]:
-    return [Step(part.plan, part.table, part.calls[0].index) for part in alone(run, planner)]
+def _step(run: Run, report: Report | None, calls: int, instead: Callable[[], list[Step]] | None) -> Step:
+    index = run.calls[0].index
+    begins = None if report is None else partial(_tell, report, index, calls)
+    return Step(run.plan, run.table, index, instead, begins)
+
+
+def _parts(run: Run, planner: Planner, report: Report | None, calls: int) -> list[Step]:
+    return [_step(part, report, calls, None) for part in alone(run, planner)]
+
+
+def _tell(report: Report | None, done: int, calls: int) -> None:
+    if report is not None and done:
+        report(Progress(done=done, total=calls, message=f"{done} of {calls} calls"))
 
 
 def _answers(run: Run, done: Sequence[Done]) -> list[bytes]:

@@ -36,6 +36,7 @@ from schema_mcp.observe.events import Observe
 from schema_mcp.server import results
 from schema_mcp.server.calls import ANSWER_S, GRACE_S, Calls
 from schema_mcp.server.changes import Changes
+from schema_mcp.server.progress import run_telling
 from schema_mcp.server.service import ToolAnswer, ToolService, UnknownToolError
 from schema_mcp.server.sessions import Context, Sessions
 from schema_mcp.tools.base import ToolSpec
@@ -138,7 +139,12 @@ class ToolServer(Server[Any]):
     async def _answer(self, context: Context, params: CallToolRequestParams) -> ToolAnswer:
         caller = self.sessions.caller(context)
         try:
-            return await self.calls.run(self._service.call(params.name, params.arguments or {}, caller))
+            if context.meta is None or "progress_token" not in context.meta:
+                return await self.calls.run(self._service.call(params.name, params.arguments or {}, caller))
+            return await run_telling(
+                context.session.report_progress,
+                lambda report: self.calls.run(self._service.call(params.name, params.arguments or {}, caller, report)),
+            )
         except CallError as error:
             return results.error_answer(error)
         except UnknownToolError:

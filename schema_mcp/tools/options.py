@@ -14,11 +14,16 @@ from schema_mcp.tools.values import shown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a call is. `done`: rows so far, never falling; `total`: rows in all, roughly, where it is known."""
+    """How far a call is. `done`: rows so far, or calls of a batch; `total`: of them in all, roughly, where it is known.
+
+    A call that is tried once more begins anew: the greatest `done` is what may be told. `worth_telling`: also where the
+    call may be over in a moment.
+    """
 
     done: int
     total: int | None = None
     message: str = ""
+    worth_telling: bool = True
 
 
 #: Told of progress as often as there is some; must not block. Whoever passes it on sees to how often that is.
