@@ -52,6 +52,7 @@ def execution_limits(settings: Settings) -> ExecutionLimits:
         call_timeout_s=settings.limits.call_timeout_s,
         max_bytes=settings.results.max_bytes,
         idempotency_keep_s=settings.state.idempotency_keep_s,
+        attempts=settings.retry.attempts,
     )
 
 

@@ -135,6 +135,14 @@ class LimitsSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetrySettings:
+    """`[retry]`: calls that have failed and left nothing behind."""
+
+    #: Times that such a call is tried in all, with growing waits at random, within its own time; 1: never again.
+    attempts: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     """`[server]`: how clients reach it."""
 
@@ -188,6 +196,7 @@ class Settings:
     results: ResultsSettings = field(default_factory=ResultsSettings)
     pool: PoolSettings = field(default_factory=PoolSettings)
     limits: LimitsSettings = field(default_factory=LimitsSettings)
+    retry: RetrySettings = field(default_factory=RetrySettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     state: StateSettings = field(default_factory=StateSettings)
     log: LogSettings = field(default_factory=LogSettings)
@@ -240,6 +249,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "limits.lock_timeout_s": (0.01, 86_400),
     "limits.insert_rows": (1, 1_000_000),
     "limits.filters": (1, 500),
+    "retry.attempts": (1, 10),
     "server.port": (0, 65_535),
     "state.max_changes": (1, 10_000_000),
     "state.lock_timeout_s": (0.01, 3_600),
