@@ -54,6 +54,7 @@ def execution_limits(settings: Settings) -> ExecutionLimits:
         max_bytes=settings.results.max_bytes,
         lock_timeout_s=settings.limits.lock_timeout_s,
         idempotency_keep_s=settings.state.idempotency_keep_s,
+        attempts=settings.retry.attempts,
     )
 
 

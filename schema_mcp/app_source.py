@@ -52,10 +52,11 @@ class AppSource:
     sql: SqlExecutor
     #: Keeps idempotency keys for a database that has no table for them.
     keys: Keys
+    observe: Observe
 
     def executor(self, settings: Settings) -> Executor:
         """Runs calls under these limits."""
-        return Executor(self.database, execution_limits(settings), self.follower.notice, self.keys)
+        return Executor(self.database, execution_limits(settings), self.follower.notice, self.keys, self.observe)
 
     def resettling(self, settings: Settings) -> Callable[[], None]:
         """A function that cannot fail: what begins after its call is held to these limits by the database; what runs
@@ -181,6 +182,7 @@ def wire(
         role=role,
         sql=SqlExecutor(sql_database, execution_limits(settings), follower.notice),
         keys=keys,
+        observe=observe,
     )
 
 

@@ -156,9 +156,9 @@ async def test_a_write_whose_connection_is_ended_under_it_is_applied_once(home: 
 async def test_a_write_that_never_arrives_is_told_as_not_written(home: Home, pattern: bytes) -> None:
     async with proxied(home.url) as proxy, inside(proxy.url) as program:
         await fill(program, 1)
-        proxy.lose(pattern, times=2)
+        proxy.lose(pattern, times=3)
         error = await program.peer.error(*INSERT)
-        assert (error["code"], error["retryable"], proxy.lost) == ("database_unavailable", True, 2)
+        assert (error["code"], error["retryable"], proxy.lost) == ("database_unavailable", True, 3)
         assert home.rows() == 0
         assert (await program.peer.call(*INSERT))["inserted"] == 1
 

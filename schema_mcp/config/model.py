@@ -139,6 +139,14 @@ class LimitsSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetrySettings:
+    """`[retry]`: calls that have failed and left nothing behind."""
+
+    #: Times that such a call is tried in all, with growing waits at random, within its own time; 1: never again.
+    attempts: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     """`[server]`: how clients reach it."""
 
@@ -192,6 +200,7 @@ class Settings:
     results: ResultsSettings = field(default_factory=ResultsSettings)
     pool: PoolSettings = field(default_factory=PoolSettings)
     limits: LimitsSettings = field(default_factory=LimitsSettings)
+    retry: RetrySettings = field(default_factory=RetrySettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     state: StateSettings = field(default_factory=StateSettings)
     log: LogSettings = field(default_factory=LogSettings)
@@ -246,6 +255,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "limits.filters": (1, 500),
     "limits.concurrent_calls": (0, 1_000),
     "limits.queued_calls": (0, 1_000_000),
+    "retry.attempts": (1, 10),
     "server.port": (0, 65_535),
     "state.max_changes": (1, 10_000_000),
     "state.lock_timeout_s": (0.01, 3_600),

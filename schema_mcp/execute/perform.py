@@ -26,13 +26,14 @@ STOP_TIMEOUT_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionLimits:
-    """Bounds of one call. `max_bytes`: of the rows in an answer."""
+    """Bounds of one call. `max_bytes`: of the rows in an answer; `attempts`: tries in all, where that is safe."""
 
     statement_timeout_s: float
     call_timeout_s: float
     max_bytes: int
     lock_timeout_s: float = 2.0
     idempotency_keep_s: float = 604_800.0
+    attempts: int = 3
 
 
 class Replaced(StaleSchema):
