@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import signal
 import sys
 import threading
@@ -95,6 +96,26 @@ async def test_a_call_that_waits_for_a_connection_leaves_the_queue(place: Place)
         await idle(program, place)
         assert monotonic() - began < STOP_LIMIT_S
         assert count(place, "cats") == 0
+
+
+@PLACES
+async def test_a_cancel_never_hits_another_calls_statement(place: Place) -> None:
+    """PostgreSQL is told to cancel what a connection does, whichever statement that is by then, from another one."""
+    set_up(place)
+    chance, rounds = random.Random(5), 500 if place.product == "postgresql" else 60
+    cancelled = [("query_slow", {}), ("query_parents", {}), ("query_slowly", {"limit": 3000})]
+    async with inside(place.url, pool__size=1, pool__acquire_timeout_s=30.0, limits__call_timeout_s=30.0) as program:
+        for number in range(rounds):
+            call = asyncio.create_task(program.peer.call(*chance.choice(cancelled)))
+            row = {"rows": [{"id": number, "name": str(number)}]}
+            others = [program.peer.call("insert_cats", row), program.peer.call("query_cats", {"where": {"id": number}})]
+            on_the_same_connection = asyncio.gather(*others)
+            await asyncio.wait({call}, timeout=chance.random() * 0.004)
+            call.cancel()
+            written, read = await on_the_same_connection
+            assert (written.get("inserted"), "rows" in read) == (1, True), (number, written, read)
+        await idle(program, place)
+        assert count(place, "cats") == rounds
 
 
 @PLACES
