@@ -1,0 +1,17 @@
+"""All faults, in the order of the table in docs/reliability.md."""
+
+from tests.faults.base import Fault, Field
+from tests.faults.network import NETWORK
+from tests.faults.round import CALM
+
+
+async def nothing(on: Field) -> None:
+    """So that a finding under a fault can be told from one without."""
+    await on.crowd()
+    on.struck()
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(name=CALM, what="nothing strikes: what a calm round shows", product="any", strike=nothing, least=1),
+    *NETWORK,
+)
