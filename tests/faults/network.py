@@ -7,6 +7,7 @@ from tests.faults.program import CALL_TIMEOUT_S
 
 #: Connections that break in one round, one after the other.
 LOSSES = 10
+SLOW_BYTES_PER_S = 500.0
 
 
 async def reset(on: Field) -> None:
@@ -17,7 +18,7 @@ async def reset(on: Field) -> None:
         on.place.proxy.reset()
 
 
-async def lose(on: Field, pattern: bytes, *, reply: bool) -> None:
+async def lose(on: Field, pattern: bytes, *, reply: bool = False, half: bool = False) -> None:
     """A connection at a time, each when enough writers are inside."""
     proxy = on.place.proxy
     for _ in range(LOSSES):
@@ -28,7 +29,7 @@ async def lose(on: Field, pattern: bytes, *, reply: bool) -> None:
             on.struck()
             lost.set()
 
-        proxy.lose(pattern, reply=reply, then=struck)
+        proxy.lose(pattern, reply=reply, half=half, then=struck)
         async with asyncio.timeout(CALL_TIMEOUT_S):
             await lost.wait()
 
@@ -47,6 +48,24 @@ async def lose_insert_reply(on: Field) -> None:
 
 async def lose_begin_reply(on: Field) -> None:
     await lose(on, b"BEGIN", reply=True)
+
+
+async def halve_reply(on: Field) -> None:
+    await lose(on, b"single.", half=True)
+
+
+async def halve_commit_reply(on: Field) -> None:
+    await lose(on, b"COMMIT", half=True)
+
+
+async def slow_down(on: Field) -> None:
+    """For two seconds."""
+    await on.crowd()
+    on.struck()
+    on.place.proxy.slow(SLOW_BYTES_PER_S)
+    await asyncio.sleep(2.0)
+    on.place.proxy.slow(None)
+    on.back()
 
 
 async def stall(on: Field) -> None:
@@ -100,6 +119,24 @@ NETWORK = (
         what="the reply of BEGIN does not arrive and the connection breaks",
         product="postgresql",
         strike=lose_begin_reply,
+    ),
+    Fault(
+        name="half a reply of INSERT",
+        what="half of the bytes of a reply arrive, then the connection breaks",
+        product="postgresql",
+        strike=halve_reply,
+    ),
+    Fault(
+        name="half a reply of COMMIT",
+        what="PostgreSQL commits; half of the bytes that say so arrive, then the connection breaks",
+        product="postgresql",
+        strike=halve_commit_reply,
+    ),
+    Fault(
+        name="slow bytes",
+        what=f"replies of PostgreSQL come at {SLOW_BYTES_PER_S:g} bytes a second, in small pieces, for 2 s",
+        product="postgresql",
+        strike=slow_down,
     ),
     Fault(
         name="network stalls for 1 s",

@@ -73,6 +73,8 @@ class PostgresPlace:
         server.create_database(database)
         if server.execute(f"SELECT count(*) FROM pg_roles WHERE rolname = '{ROLE}'") == "0":
             server.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'word'")
+        # The servers of the tests lose what they have just committed when they are killed: not these.
+        server.execute(f"ALTER DATABASE {database} SET synchronous_commit = on")
         server.execute(_POSTGRESQL, database)
         for table in ("singles", "many", "lefts", "counters", "graves"):
             server.execute(_DAWDLING.format(table=table), database)

@@ -1,8 +1,10 @@
 """All faults, in the order of the table in docs/reliability.md."""
 
 from tests.faults.base import Fault, Field
+from tests.faults.locks import LOCKS
 from tests.faults.network import NETWORK
 from tests.faults.round import CALM
+from tests.faults.servers import SERVERS
 
 
 async def nothing(on: Field) -> None:
@@ -14,4 +16,6 @@ async def nothing(on: Field) -> None:
 FAULTS: tuple[Fault, ...] = (
     Fault(name=CALM, what="nothing strikes: what a calm round shows", product="any", strike=nothing, least=1),
     *NETWORK,
+    *SERVERS,
+    *LOCKS,
 )
