@@ -100,6 +100,9 @@ async def run(seconds: float, seed: int, only: Sequence[str]) -> list[Round]:
                     if stage.base is None and fault is not calm:
                         rounds.append(shown(await play(calm, stage, seed)))
                         strikes[CALM] += 1
+                    if fault.needs is not None and fault.needs not in stage.tools:
+                        strikes[fault.name] += fault.least
+                        continue
                     rounds.append(shown(await play(fault, stage, seed)))
                     strikes[fault.name] += max(1, rounds[-1].strikes)
                 turn += 1

@@ -68,3 +68,5 @@ class Fault:
     transports: tuple[str, ...] = ("http", "stdio")
     #: The places (by name) that it makes sense in; all of the product if None.
     places: tuple[str, ...] | None = None
+    #: A tool without which it cannot be played.
+    needs: str | None = None

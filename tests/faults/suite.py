@@ -1,6 +1,7 @@
 """All faults, in the order of the table in docs/reliability.md."""
 
 from tests.faults.base import Fault, Field
+from tests.faults.clients import CLIENTS
 from tests.faults.locks import LOCKS
 from tests.faults.network import NETWORK
 from tests.faults.round import CALM
@@ -18,4 +19,5 @@ FAULTS: tuple[Fault, ...] = (
     *NETWORK,
     *SERVERS,
     *LOCKS,
+    *CLIENTS,
 )

@@ -99,6 +99,15 @@ class HttpWire:
             self.close()
             raise NoAnswer(str(error)) from error
 
+    async def read_some(self, count: int) -> None:
+        """Reads so many bytes of what comes. Raises: NoAnswer."""
+        assert self._reader is not None
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await self._reader.readexactly(count)
+        except (OSError, EOFError, TimeoutError) as error:
+            raise NoAnswer(str(error)) from error
+
     def close(self) -> None:
         """Lets go of the connection: a FIN, and RST for whatever comes on it yet."""
         if self._writer is not None:
