@@ -16,55 +16,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.faults.base import Fault
-from tests.faults.postgres_place import PostgresPlace
-from tests.faults.program import Program
-from tests.faults.round import CALM, Round, Stage, play
-from tests.faults.sqlite_place import SqlitePlace
+from tests.faults.round import CALM, Round, play
 from tests.faults.suite import FAULTS
-from tests.postgres import PostgresServer
-from tests.proxy import proxied
+from tests.faults.theatre import NotHere, Theatre
 
 #: A run of so many seconds or more goes on until every fault has struck as often as it is to.
 LONG_S = 600.0
 PLACES = {"postgresql": ("18", "16"), "sqlite": ("sqlite", "sqlite-wal")}
 TRANSPORTS = ("http", "stdio")
-
-
-class Theatre:
-    """The stages, each opened when it is first needed."""
-
-    def __init__(self, stack: AsyncExitStack, directory: Path) -> None:
-        self._stack = stack
-        self._directory = directory
-        self._servers: dict[str, PostgresServer] = {}
-        self._stages: dict[tuple[str, str], Stage] = {}
-
-    async def stage(self, place: str, transport: str) -> Stage:
-        """The program over that place by that transport."""
-        if (place, transport) not in self._stages:
-            made = await (self._sqlite if place.startswith("sqlite") else self._postgresql)(place, transport)
-            stage = Stage(place=made, program=Program(made.url, transport, made.variables))
-            self._stack.push_async_callback(stage.program.killed)
-            await stage.start()
-            self._stages[place, transport] = stage
-        return self._stages[place, transport]
-
-    async def _postgresql(self, name: str, transport: str) -> PostgresPlace:
-        if name not in self._servers:
-            self._servers[name] = await asyncio.to_thread(PostgresServer.start, int(name))
-            self._stack.callback(self._servers[name].close)
-        server = self._servers[name]
-        database, url = await asyncio.to_thread(PostgresPlace.prepare, server, keeps_keys=name == "18")
-        proxy = await self._stack.enter_async_context(proxied(url))
-        state = None if name == "18" else self._directory / f"state-{name}-{transport}.sqlite"
-        place = PostgresPlace(name, server, database, proxy, state)
-        self._stack.push_async_callback(place.close)
-        return place
-
-    async def _sqlite(self, name: str, transport: str) -> SqlitePlace:
-        directory = self._directory / f"{name}-{transport}"
-        directory.mkdir()
-        return SqlitePlace(name, directory / "faults.sqlite", "wal" if name.endswith("wal") else "delete")
 
 
 def settings_of(fault: Fault, turn: int) -> tuple[str, str]:
@@ -96,7 +55,12 @@ async def run(seconds: float, seed: int, only: Sequence[str]) -> list[Round]:
                     if not is_due(fault):
                         continue
                     place, transport = settings_of(fault, turn)
-                    stage = await theatre.stage(place, transport)
+                    try:
+                        stage = await theatre.stage(place, transport, stepped=fault.stepped)
+                    except NotHere as reason:
+                        print(f"{fault.name:45} not played: {reason}", flush=True)
+                        strikes[fault.name] += fault.least
+                        continue
                     if stage.base is None and fault is not calm:
                         rounds.append(shown(await play(calm, stage, seed)))
                         strikes[CALM] += 1

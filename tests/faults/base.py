@@ -70,3 +70,5 @@ class Fault:
     places: tuple[str, ...] | None = None
     #: A tool without which it cannot be played.
     needs: str | None = None
+    #: Whether it needs a program whose clock can be stepped.
+    stepped: bool = False

@@ -13,6 +13,7 @@ from tests.faults.postgres_place import PostgresPlace
 from tests.faults.program import IDLE_IN_TRANSACTION_S
 from tests.faults.wires import HttpWire, Wire
 from tests.notes_server import LEGACY, MODERN
+from tests.waiting import until_it_holds
 
 #: Calls that are given up in a round, by so many clients.
 CANCELS, CANCELLERS = 100, 10
@@ -172,11 +173,14 @@ async def kill(on: Field) -> None:
     on.struck()
     await on.program.killed()
     if isinstance(on.place, PostgresPlace):
+        place = on.place
+
+        async def forgotten() -> bool:
+            return await place.backends() == 0
+
         with suppress(TimeoutError):
-            async with asyncio.timeout(FORGOTTEN_S):
-                while await on.place.backends():
-                    await asyncio.sleep(0.02)
-        if left := await on.place.backends():
+            await until_it_holds(forgotten, FORGOTTEN_S)
+        if left := await place.backends():
             on.noticed.append(f"PostgreSQL has {left} connections of it {FORGOTTEN_S:g} s after it was killed")
     await _start_again(on)
 

@@ -105,17 +105,17 @@ def late(told: Iterable[tuple[str, Told]], limit_s: float) -> Iterator[Finding]:
             yield Finding(Kind.LATE, f"{name} took {each.ended - each.started:.1f} s of at most {limit_s:g} s")
 
 
-def left_behind(base: Remains, now: Remains, slack: int = 2) -> Iterator[Finding]:
-    """What is there now and was not before. `slack`: files and threads more than before that are nobody's fault."""
+def left_behind(base: Remains, now: Remains, *, files: int = 2, threads: int = 2) -> Iterator[Finding]:
+    """What is there now and was not before. `files`, `threads`: how many more than before are nobody's fault."""
     if now.transactions:
         yield Finding(Kind.LEFT_BEHIND, f"{now.transactions} transactions {' '.join(now.words)}".strip())
     if now.locks:
         yield Finding(Kind.LEFT_BEHIND, f"{now.locks} locks {' '.join(now.words)}".strip())
     if now.held_connections:
         yield Finding(Kind.LEFT_BEHIND, f"{now.held_connections} connections of the pool that no call can have")
-    if now.files > base.files + slack:
+    if now.files > base.files + files:
         yield Finding(Kind.LEFT_BEHIND, f"{now.files} open files, {base.files} before")
-    if now.threads > base.threads + slack:
+    if now.threads > base.threads + threads:
         yield Finding(Kind.LEFT_BEHIND, f"{now.threads} threads, {base.threads} before")
 
 

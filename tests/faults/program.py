@@ -53,7 +53,7 @@ class Program:
         self.transport = transport
         self.words: deque[str] = deque(maxlen=2_000)
         self._url = url
-        self._variables = {**environment(settings()), **(variables or {})}
+        self.variables = {**environment(settings()), **(variables or {})}
         self._port = 0
         self._process: asyncio.subprocess.Process | None = None
         self._pipes: Pipes | None = None
@@ -90,7 +90,7 @@ class Program:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, **self._variables},
+            env={**os.environ, **self.variables},
             limit=LINE_BYTES,
             start_new_session=True,
         )

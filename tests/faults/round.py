@@ -1,6 +1,7 @@
 """One round: writers at work, a fault, its end, silence; then the oracle judges what is there."""
 
 import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,6 +29,8 @@ SLACK_S = 1.5
 #: The round in which nothing strikes. What a program has open after it is what it may have open.
 CALM = "nothing"
 SETTLE_S = 0.2
+#: asyncio's default pool makes threads when there is work for them, and keeps these.
+SPARE_THREADS = 2 + min(32, (os.cpu_count() or 1) + 4)
 #: Where there was none since the program was started.
 UNKNOWN_BASE = Remains(files=1_000_000, threads=1_000_000)
 
@@ -149,7 +152,7 @@ async def _aftermath(fault: Fault, stage: Stage) -> list[Finding]:
     base = stage.base or UNKNOWN_BASE
     remains = await place.remains(program)
     deadline = time.monotonic() + QUIET_S
-    while (left := list(oracle.left_behind(base, remains))) and time.monotonic() < deadline:
+    while (left := list(oracle.left_behind(base, remains, threads=SPARE_THREADS))) and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
         remains = await place.remains(program)
     return [*findings, *left]

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections import Counter
+from collections.abc import Set
 from contextlib import closing
 from pathlib import Path
 
@@ -43,6 +44,7 @@ class SqlitePlace:
         self.mode = mode
         self.url = str(path)
         self.variables = {}
+        self._before: tuple[Path, Set[str]] | None = None
         self.make(path)
 
     def make(self, path: Path) -> None:
@@ -62,7 +64,20 @@ class SqlitePlace:
 
     async def found(self) -> Found:
         """How many rows of each call the tables have."""
-        return await asyncio.to_thread(rows_in, self.path)
+        now = await asyncio.to_thread(rows_in, self.path)
+        if self._before is None:
+            return now
+        path, ids = self._before
+        self._before = None
+        then = await asyncio.to_thread(rows_in, path)
+        return {
+            table: now[table] + Counter({id_: count for id_, count in then[table].items() if id_ in ids})
+            for table in TABLES
+        }
+
+    def keep_of(self, path: Path, ids: Set[str]) -> None:
+        """For the next `found`: the calls of these ids were done when the file there was the database."""
+        self._before = (path, ids)
 
     async def remains(self, program: Program) -> Remains:
         """What of the program is there now, its open files and threads included."""

@@ -2,10 +2,12 @@
 
 from tests.faults.base import Fault, Field
 from tests.faults.clients import CLIENTS
+from tests.faults.clock import CLOCK
 from tests.faults.locks import LOCKS
 from tests.faults.network import NETWORK
 from tests.faults.round import CALM
 from tests.faults.servers import SERVERS
+from tests.faults.sqlite_files import SQLITE_FILES
 
 
 async def nothing(on: Field) -> None:
@@ -20,4 +22,6 @@ FAULTS: tuple[Fault, ...] = (
     *SERVERS,
     *LOCKS,
     *CLIENTS,
+    *SQLITE_FILES,
+    *CLOCK,
 )
