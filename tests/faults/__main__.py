@@ -1,7 +1,7 @@
-"""`python -m tests.faults`: plays faults against the real program for a time, and prints what they showed.
+"""`python -m tests.faults`: plays faults against the real program, prints what they showed, exits 1 with findings.
 
-Every fault is played once a turn, on one place and transport after the other; a run ends when its time is over and each
-fault was played once (a long run: as often as it is to strike). Exit 1 with findings.
+A short run plays every fault once, on places and transports that the seed chooses. One of `LONG_S` and more plays turn
+after turn, each fault on one place and transport after the other, until its time is over and each struck often enough.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from tests.faults.base import Fault
 from tests.faults.round import CALM, Round, play
 from tests.faults.suite import FAULTS
+from tests.faults.table import PAGE, Run, page_with
 from tests.faults.theatre import NotHere, Theatre
 
 #: A run of so many seconds or more goes on until every fault has struck as often as it is to.
@@ -27,29 +28,34 @@ TRANSPORTS = ("http", "stdio")
 
 
 def settings_of(fault: Fault, turn: int) -> tuple[str, str]:
-    """Place and transport of a fault in this turn: of each product every pair has its turn."""
-    product = ("postgresql", "sqlite")[turn % 2] if fault.product == "any" else fault.product
-    places = fault.places or PLACES[product]
-    at = turn + FAULTS.index(fault)
-    return places[at % len(places)], fault.transports[at // len(places) % len(fault.transports)]
+    """Place and transport of a fault in this turn.
+
+    Within a turn each place has one transport, so that a short run starts few programs; the next turn has the other.
+    """
+    places = fault.places or [place for product, each in PLACES.items() for place in each if fault.is_for(product)]
+    pairs = [(place, TRANSPORTS[(at + turn) % 2]) for at, place in enumerate(places)]
+    fitting = [pair for pair in pairs if pair[1] in fault.transports] or [(places[0], fault.transports[0])]
+    return fitting[(turn // 2 + FAULTS.index(fault)) % len(fitting)]
 
 
-async def run(seconds: float, seed: int, only: Sequence[str]) -> list[Round]:
+async def run(seconds: float, seed: int, only: Sequence[str]) -> Run:
     """Every round that was played."""
     chosen = [fault for fault in FAULTS if not only or any(word in fault.name for word in only)]
     rounds: list[Round] = []
     strikes: Counter[str] = Counter()
+    not_played: dict[str, str] = {}
     calm = next(fault for fault in FAULTS if fault.name == CALM)
     began = time.monotonic()
+
+    def is_due(fault: Fault) -> bool:
+        wanted = fault.least if seconds >= LONG_S else 1
+        lacks = (time.monotonic() - began < seconds and seconds >= LONG_S) or strikes[fault.name] < wanted
+        return fault.name not in not_played and lacks
+
     with TemporaryDirectory(prefix="schema-mcp-faults-") as directory:
         async with AsyncExitStack() as stack:
             theatre = Theatre(stack, Path(directory))
             turn = seed % 4
-
-            def is_due(fault: Fault) -> bool:
-                wanted = fault.least if seconds >= LONG_S else 1
-                return time.monotonic() - began < seconds or strikes[fault.name] < wanted
-
             while due := [fault for fault in chosen if is_due(fault)]:
                 for fault in random.Random(seed + turn).sample(due, len(due)):
                     if not is_due(fault):
@@ -58,19 +64,19 @@ async def run(seconds: float, seed: int, only: Sequence[str]) -> list[Round]:
                     try:
                         stage = await theatre.stage(place, transport, stepped=fault.stepped)
                     except NotHere as reason:
-                        print(f"{fault.name:45} not played: {reason}", flush=True)
-                        strikes[fault.name] += fault.least
+                        not_played[fault.name] = str(reason)
+                        continue
+                    if fault.needs is not None and fault.needs not in stage.tools:
+                        not_played[fault.name] = f"there is no tool {fault.needs}"
                         continue
                     if stage.base is None and fault is not calm:
                         rounds.append(shown(await play(calm, stage, seed)))
                         strikes[CALM] += 1
-                    if fault.needs is not None and fault.needs not in stage.tools:
-                        strikes[fault.name] += fault.least
-                        continue
                     rounds.append(shown(await play(fault, stage, seed)))
                     strikes[fault.name] += max(1, rounds[-1].strikes)
                 turn += 1
-    return rounds
+            versions = theatre.versions()
+    return Run(rounds=rounds, seed=seed, seconds=time.monotonic() - began, versions=versions, not_played=not_played)
 
 
 def shown(played: Round) -> Round:
@@ -78,7 +84,7 @@ def shown(played: Round) -> Round:
     back = "never" if played.recovery_s is None else f"{played.recovery_s:.2f} s"
     codes = ", ".join(f"{count} {code}" for code, count in played.codes.most_common())
     print(
-        f"{played.fault:45} {played.place:10} {played.transport:5} strikes {played.strikes:3} inside {played.inside:3} "
+        f"{played.fault:40} {played.place:12} {played.transport:5} strikes {played.strikes:3} inside {played.inside:3} "
         f"back {back:7} {codes}",
         flush=True,
     )
@@ -89,15 +95,19 @@ def shown(played: Round) -> Round:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--seconds", type=float, default=60.0, help=f"each fault once; from {LONG_S:g} on, that long")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="repeats what was chosen by chance")
     parser.add_argument("--only", nargs="*", default=[], help="faults whose name has one of these words in it")
+    parser.add_argument("--write", action="store_true", help="writes the table into docs/reliability.md")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
-    rounds = asyncio.run(run(given.seconds, given.seed, given.only))
-    findings = [finding for each in rounds for finding in each.findings]
-    print(f"seed {given.seed}: {len(rounds)} rounds, {len(findings)} findings")
-    return 1 if findings else 0
+    done = asyncio.run(run(given.seconds, given.seed, given.only))
+    for name, reason in done.not_played.items():
+        print(f"{name:40} not played: {reason}")
+    print(f"seed {given.seed}: {len(done.rounds)} rounds in {done.seconds:.0f} s, {done.findings} findings")
+    if given.write:
+        PAGE.write_text(page_with(PAGE.read_text(), done, FAULTS))
+    return 1 if done.findings else 0
 
 
 if __name__ == "__main__":

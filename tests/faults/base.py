@@ -72,3 +72,7 @@ class Fault:
     needs: str | None = None
     #: Whether it needs a program whose clock can be stepped.
     stepped: bool = False
+
+    def is_for(self, product: str) -> bool:
+        """Whether databases of that product can have it."""
+        return self.product in (product, "any")

@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -162,9 +162,3 @@ async def _until(holds: Callable[[], object], limit_s: float) -> None:
     """Returns once it holds, or the time is over."""
     with suppress(TimeoutError):
         await until(holds, limit_s)
-
-
-def by_fault(rounds: list[Round]) -> Iterator[tuple[str, list[Round]]]:
-    """The rounds of each fault, in the order in which the faults first came."""
-    for name in dict.fromkeys(each.fault for each in rounds):
-        yield name, [each for each in rounds if each.fault == name]

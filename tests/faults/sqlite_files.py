@@ -1,7 +1,6 @@
 """Faults of a SQLite file: locked, its disk full, its writes failing, taken away, replaced by another."""
 
 import asyncio
-import os
 import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
@@ -84,10 +83,9 @@ async def take_away(on: Field) -> None:
 
 async def replace(on: Field) -> None:
     """Another file takes the place."""
-    old, new, before = await _aside(on)
+    old, new = await _aside(on)
     async with held(on):
-        before |= await _answered(on)
-        os.link(on.place.path, old)
+        before = await _copied(on, old)
         on.struck()
         new.replace(on.place.path)
     on.back()
@@ -96,10 +94,9 @@ async def replace(on: Field) -> None:
 
 async def delete(on: Field) -> None:
     """The file is deleted, and another is there a second later."""
-    old, new, before = await _aside(on)
+    old, new = await _aside(on)
     async with held(on):
-        before |= await _answered(on)
-        os.link(on.place.path, old)
+        before = await _copied(on, old)
         on.struck()
         on.place.path.unlink()
     await asyncio.sleep(LASTS_S)
@@ -110,17 +107,22 @@ async def delete(on: Field) -> None:
     on.place.keep_of(old, before)
 
 
-async def _aside(on: Field) -> tuple[Path, Path, set[str]]:
-    """Where the file of before is kept, another with the same tables, and no calls yet."""
+async def _aside(on: Field) -> tuple[Path, Path]:
+    """Where the file of before is to be kept, and another with the same tables."""
     old, new = on.place.path.with_name("old.sqlite"), on.place.path.with_name("new.sqlite")
-    old.unlink(missing_ok=True)
     await asyncio.to_thread(on.place.make, new)
-    return old, new, set()
+    return old, new
 
 
-async def _answered(on: Field) -> set[str]:
-    """The ids of the calls that were done before the file is taken: nobody writes, and enough writers wait."""
+async def _copied(on: Field, old: Path) -> set[str]:
+    """The ids of the calls that were done before the file is taken: nobody writes, and enough writers wait.
+
+    A copy is kept and no link: SQLite itself damages a file that is renamed or replaced while somebody waits for it,
+    with the journal of the one that is there now (sqlite.org/howtocorrupt.html, 2.4). By another process: a file that
+    ours closes loses the locks that ours has on it.
+    """
     await asyncio.sleep(0.1)  # until the answers to what was committed have arrived
+    await (await asyncio.create_subprocess_exec("cp", on.place.path, old)).wait()
     await on.crowd()
     return {call.id for call in on.journal.calls if call.told and call.outcome is Outcome.OK}
 

@@ -45,6 +45,10 @@ class Theatre:
             self._stages[key] = stage
         return self._stages[key]
 
+    def versions(self) -> dict[str, str]:
+        """What each server of PostgreSQL says that it is."""
+        return {name: server.execute("SHOW server_version") for name, server in sorted(self._servers.items())}
+
     async def _postgresql(self, place: str, name: str) -> PostgresPlace:
         """On 18 with idempotency keys beside the data, on 16 with those in the server's own store."""
         if place not in self._servers:
