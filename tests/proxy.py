@@ -2,14 +2,17 @@
 
 It passes everything on until told otherwise. `stall`: nothing moves and nothing is closed. `forget`: that of the
 connections there are, for ever, while new ones are served. `reset`: every connection breaks. `lose`: what a pattern is
-in does not arrive, or the server's answer to it does not, and its connection breaks. `swallow`: it does not arrive, and
-nothing breaks.
+in does not arrive, or the server's answer to it does not or by half, and its connection breaks. `swallow`: it does not
+arrive, and nothing breaks. `slow`: what the server answers comes in small pieces.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
+
+#: What goes through at once where replies are slowed down.
+PIECE_BYTES = 16
 
 
 class Proxy:
@@ -23,6 +26,8 @@ class Proxy:
         self._pattern = b""
         self._reply = False
         self._times = 0
+        self._half = False
+        self._bytes_per_s: float | None = None
         self._breaks = True
         self._then: Callable[[], None] = _nothing
         self.url = ""
@@ -52,16 +57,27 @@ class Proxy:
             pump.cancel()
 
     def lose(
-        self, pattern: bytes, *, reply: bool = False, times: int = 1, then: "Callable[[], None] | None" = None
+        self,
+        pattern: bytes,
+        *,
+        reply: bool = False,
+        half: bool = False,
+        times: int = 1,
+        then: "Callable[[], None] | None" = None,
     ) -> None:
-        """Loses the next `times` requests with the pattern, or only the replies to them; `then` is called each time."""
-        self._pattern, self._reply, self._times = pattern, reply, times
+        """Loses the next `times` requests with the pattern, or only the replies to them, or the second `half` of these;
+        `then` is called each time."""
+        self._pattern, self._reply, self._half, self._times = pattern, reply or half, half, times
         self._breaks, self._then = True, then or _nothing
 
     def swallow(self, pattern: bytes) -> None:
         """Loses the next request with the pattern and what follows it, and nobody is told."""
         self.lose(pattern)
         self._breaks = False
+
+    def slow(self, bytes_per_s: float | None) -> None:
+        """Passes replies on at this rate, a connection; at any again with None."""
+        self._bytes_per_s = bytes_per_s
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, until either side ends it."""
@@ -111,8 +127,15 @@ class Proxy:
             while data := await reader.read(65536):
                 await moving.wait()
                 if asked.is_set():
+                    if self._half:
+                        writer.write(data[: len(data) // 2])
+                        await writer.drain()
                     self._then()
                     return
+                while self._bytes_per_s is not None and data:
+                    writer.write(data[:PIECE_BYTES])
+                    data = data[PIECE_BYTES:]
+                    await asyncio.sleep(PIECE_BYTES / self._bytes_per_s)
                 writer.write(data)
 
 
