@@ -8,6 +8,7 @@ from schema_mcp.config.model import Settings
 from schema_mcp.config.rules import parse_rule
 from schema_mcp.dialects.base import SessionLimits
 from schema_mcp.execute.perform import ExecutionLimits
+from schema_mcp.execute.queue import QueueLimits
 from schema_mcp.execute.transactions import TransactionLimits
 from schema_mcp.security.policy import AccessMode, Policy, SqlMode
 from schema_mcp.tools.target import ToolLimits
@@ -55,8 +56,15 @@ def execution_limits(settings: Settings) -> ExecutionLimits:
         statement_timeout_s=settings.limits.statement_timeout_s,
         call_timeout_s=settings.limits.call_timeout_s,
         max_bytes=settings.results.max_bytes,
+        lock_timeout_s=settings.limits.lock_timeout_s,
         idempotency_keep_s=settings.state.idempotency_keep_s,
+        attempts=settings.retry.attempts,
     )
+
+
+def queue_limits(settings: Settings) -> QueueLimits:
+    """How many calls may have, and wait for, a connection."""
+    return QueueLimits(concurrent_calls=settings.limits.concurrent_calls, queued_calls=settings.limits.queued_calls)
 
 
 def session_limits(settings: Settings) -> SessionLimits:

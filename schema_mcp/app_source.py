@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from schema_mcp.app_settings import (
     execution_limits,
+    queue_limits,
     session_limits,
     sql_session_limits,
     transaction_session_limits,
@@ -59,10 +60,11 @@ class AppSource:
     transaction_database: Database
     #: Keeps idempotency keys for a database that has no table for them.
     keys: Keys
+    observe: Observe
 
     def executor(self, settings: Settings) -> Executor:
         """Runs calls under these limits."""
-        return Executor(self.database, execution_limits(settings), self.follower.notice, self.keys)
+        return Executor(self.database, execution_limits(settings), self.follower.notice, self.keys, self.observe)
 
     def resettling(self, settings: Settings) -> Callable[[], None]:
         """A function that cannot fail: what begins after its call is held to these limits by the database; what runs
@@ -74,8 +76,10 @@ class AppSource:
         reopen_transactions = self.transaction_database.reopening(transaction_session_limits(settings))
         reopen_sql = self.sql.database.reopening(sql_session_limits(settings))
         limits = execution_limits(settings)
+        queue = queue_limits(settings)
 
         def resettle() -> None:
+            self.database.queue.limits = self.sql.queue.limits = queue
             reopen()
             reopen_sql()
             reopen_transactions()
@@ -129,6 +133,7 @@ def wire(
         session_limits(settings),
         size=settings.pool.size,
         acquire_timeout_s=settings.pool.acquire_timeout_s,
+        queue=queue_limits(settings),
     )
     sql_database = Database(
         source.name,
@@ -137,6 +142,7 @@ def wire(
         sql_session_limits(settings),
         size=1,
         acquire_timeout_s=settings.pool.acquire_timeout_s,
+        queue=queue_limits(settings),
     )
     transaction_database = Database(
         source.name,
@@ -196,6 +202,7 @@ def wire(
         sql=SqlExecutor(sql_database, execution_limits(settings), follower.notice),
         transaction_database=transaction_database,
         keys=keys,
+        observe=observe,
     )
 
 

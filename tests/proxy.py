@@ -2,13 +2,17 @@
 
 It passes everything on until told otherwise. `stall`: nothing moves and nothing is closed. `forget`: that of the
 connections there are, for ever, while new ones are served. `reset`: every connection breaks. `lose`: what a pattern is
-in does not arrive, or the server's answer to it does not, and its connection breaks.
+in does not arrive, or the server's answer to it does not or by half, and its connection breaks. `swallow`: it does not
+arrive, and nothing breaks. `slow`: what the server answers comes in small pieces.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
+
+#: What goes through at once where replies are slowed down.
+PIECE_BYTES = 16
 
 
 class Proxy:
@@ -22,6 +26,10 @@ class Proxy:
         self._pattern = b""
         self._reply = False
         self._times = 0
+        self._half = False
+        self._bytes_per_s: float | None = None
+        self._breaks = True
+        self._then: Callable[[], None] = _nothing
         self.url = ""
         self.lost = 0
 
@@ -48,9 +56,28 @@ class Proxy:
         for pump in self._pumps:
             pump.cancel()
 
-    def lose(self, pattern: bytes, *, reply: bool = False, times: int = 1) -> None:
-        """Loses the next `times` requests with the pattern, or only the replies to them."""
-        self._pattern, self._reply, self._times = pattern, reply, times
+    def lose(
+        self,
+        pattern: bytes,
+        *,
+        reply: bool = False,
+        half: bool = False,
+        times: int = 1,
+        then: "Callable[[], None] | None" = None,
+    ) -> None:
+        """Loses the next `times` requests with the pattern, or only the replies to them, or the second `half` of these;
+        `then` is called each time."""
+        self._pattern, self._reply, self._half, self._times = pattern, reply or half, half, times
+        self._breaks, self._then = True, then or _nothing
+
+    def swallow(self, pattern: bytes) -> None:
+        """Loses the next request with the pattern and what follows it, and nobody is told."""
+        self.lose(pattern)
+        self._breaks = False
+
+    def slow(self, bytes_per_s: float | None) -> None:
+        """Passes replies on at this rate, a connection; at any again with None."""
+        self._bytes_per_s = bytes_per_s
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, until either side ends it."""
@@ -60,7 +87,7 @@ class Proxy:
         with suppress(OSError):
             onward_reader, onward = await asyncio.open_connection(self._target.hostname, self._target.port)
             requests = asyncio.create_task(self._pass_requests(reader, onward, moving, asked))
-            replies = asyncio.create_task(_pass_replies(onward_reader, writer, moving, asked))
+            replies = asyncio.create_task(self._pass_replies(onward_reader, writer, moving, asked))
             self._pumps |= {requests, replies}
             await asyncio.wait({requests, replies}, return_when=asyncio.FIRST_COMPLETED)
             for pump in (requests, replies):
@@ -86,20 +113,34 @@ class Proxy:
                     self._times -= 1
                     self.lost += 1
                     if not self._reply:
-                        return
+                        self._then()
+                        if self._breaks:
+                            return
+                        await asyncio.Event().wait()  # not even the end of the connection is passed on
                     asked.set()
                 onward.write(data)
 
+    async def _pass_replies(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moving: asyncio.Event, asked: asyncio.Event
+    ) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                await moving.wait()
+                if asked.is_set():
+                    if self._half:
+                        writer.write(data[: len(data) // 2])
+                        await writer.drain()
+                    self._then()
+                    return
+                while self._bytes_per_s is not None and data:
+                    writer.write(data[:PIECE_BYTES])
+                    data = data[PIECE_BYTES:]
+                    await asyncio.sleep(PIECE_BYTES / self._bytes_per_s)
+                writer.write(data)
 
-async def _pass_replies(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moving: asyncio.Event, asked: asyncio.Event
-) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65536):
-            await moving.wait()
-            if asked.is_set():
-                return
-            writer.write(data)
+
+def _nothing() -> None:
+    """What follows from a loss unless a test says otherwise."""
 
 
 def _set() -> asyncio.Event:

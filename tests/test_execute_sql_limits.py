@@ -108,7 +108,10 @@ async def test_a_call_that_lasts_is_given_up(shared: Place) -> None:
     limits: dict[str, Any] = {"limits__statement_timeout_s": 60, "limits__call_timeout_s": 0.5}
     async with inside(shared.url, access__sql="read", **limits) as program:
         error = await program.peer.error("execute_sql", {"sql": SLOW[shared.product][0]})
-        assert (error["code"], error["message"]) == ("timeout", "the call took longer than 0.5 s and was stopped")
+        assert (error["code"], error["message"]) == (
+            "timeout",
+            "the call took longer than 0.5 s (limits.call_timeout_s) and was stopped",
+        )
         await until(lambda: backends(shared) == 0, 5)
 
 

@@ -134,6 +134,18 @@ class LimitsSettings:
     insert_rows: int = 10_000
     #: Most conditions that one call may have.
     filters: int = 100
+    #: Connections of a database that the calls of one client may have at once; 0: all of the pool's.
+    concurrent_calls: int = 0
+    #: Most calls that wait for a connection of a database; further ones are told `busy` at once.
+    queued_calls: int = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrySettings:
+    """`[retry]`: calls that have failed and left nothing behind."""
+
+    #: Times that such a call is tried in all, with growing waits at random, within its own time; 1: never again.
+    attempts: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +215,7 @@ class Settings:
     pool: PoolSettings = field(default_factory=PoolSettings)
     limits: LimitsSettings = field(default_factory=LimitsSettings)
     transactions: TransactionsSettings = field(default_factory=TransactionsSettings)
+    retry: RetrySettings = field(default_factory=RetrySettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     state: StateSettings = field(default_factory=StateSettings)
     log: LogSettings = field(default_factory=LogSettings)
@@ -256,6 +269,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "limits.lock_timeout_s": (0.01, 86_400),
     "limits.insert_rows": (1, 1_000_000),
     "limits.filters": (1, 500),
+    "limits.concurrent_calls": (0, 1_000),
+    "limits.queued_calls": (0, 1_000_000),
+    "retry.attempts": (1, 10),
     "transactions.idle_timeout_s": (0.1, 86_400),
     "transactions.max_age_s": (0.1, 86_400),
     "transactions.per_session": (1, 1_000),

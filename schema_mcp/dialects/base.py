@@ -227,8 +227,12 @@ class Dialect(Protocol):
     #: What may be asked of groups of rows.
     aggregates: Aggregates
     #: A query for what the relation of that schema and name (two parameters) is now, as one text: equal texts mean the
-    #: same relation with the same columns and types. `fingerprint.identity` of it is `Table.identity`.
+    #: same relation with the same columns and types. `fingerprint.identity` of it is `Table.identity`. Where there are
+    #: `outcomes`, a second column gives the transaction's `mark`.
     identity: str
+    #: Statements that tell what became of a transaction whose answer to COMMIT was lost: `mark`, asked before it, and
+    #: with the mark for their parameter `outcome`, `proof`, `abandoned`. Empty where no answer can be lost.
+    outcomes: Mapping[str, Query]
     #: Statements for idempotency keys beside the data: `installed`, `claim`, `held`, `keep`, `forget`.
     idempotency: Mapping[str, Query]
     #: A query for rights of the role that a server should not have, one as text a row; empty where there are no roles.

@@ -11,6 +11,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
 from schema_mcp.dialects.base import Connection, Dialect, SessionLimits
 from schema_mcp.errors import ErrorCode, Unavailable
+from schema_mcp.execute.queue import FairQueue, QueueLimits
 
 #: How long closing connections may take; a dead network must not hold up anybody.
 CLOSE_TIMEOUT_S = 0.5
@@ -23,11 +24,23 @@ class Database:
     """A source's connections: the pool that calls share, and one apart for the watcher, which no load starves."""
 
     def __init__(
-        self, name: str, url: sa.URL, dialect: Dialect, session: SessionLimits, *, size: int, acquire_timeout_s: float
+        self,
+        name: str,
+        url: sa.URL,
+        dialect: Dialect,
+        session: SessionLimits,
+        *,
+        size: int,
+        acquire_timeout_s: float,
+        queue: QueueLimits | None = None,
     ) -> None:
         self.name = name
         self.dialect = dialect
         self.acquire_timeout_s = acquire_timeout_s
+        #: In front of the pool, which has a connection for each place.
+        self.queue = FairQueue(
+            f"connections to database '{name}'", size, queue or QueueLimits(), wait_limit_s=acquire_timeout_s
+        )
         self._url = url
         self._session = session
         target, options = dialect.engine_options(url, session)
@@ -56,21 +69,23 @@ class Database:
         return pool.checkedout()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """A pooled driver connection, thrown away if an exception leaves the block.
+    async def connection(self, client: str | None = None) -> AsyncIterator[Connection]:
+        """A pooled driver connection, in the client's turn; thrown away if an exception leaves the block.
 
-        Raises: Unavailable (`busy`) when none is free in time; whatever the driver raises on connecting.
+        Raises: Unavailable (`busy`) when too many wait or none is free in time; whatever the driver raises on
+        connecting.
         """
-        held = await self.hold()
-        try:
-            yield held.connection
-        except BaseException:
-            await held.throw_away()
-            raise
-        await held.give_back()
+        async with self.queue.place(client):
+            held = await self.hold()
+            try:
+                yield held.connection
+            except BaseException:
+                await held.throw_away()
+                raise
+            await held.give_back()
 
     async def hold(self) -> "Held":
-        """A pooled connection, until it is given back or thrown away. Raises: as `connection`."""
+        """A pooled connection, past the queue, until it is given back or thrown away. Raises: as `connection`."""
         connection = await self._checkout()
         return Held((await connection.get_raw_connection()).driver_connection, connection)
 

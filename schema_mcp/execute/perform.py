@@ -13,6 +13,7 @@ from schema_mcp.execute.engines import Database
 from schema_mcp.execute.once import Replayed, claim_beside, keep_beside
 from schema_mcp.execute.rows import Rows, too_long, too_many
 from schema_mcp.execute.steps import Done, Step, StepFailed
+from schema_mcp.execute.telling import telling
 from schema_mcp.schema.fingerprint import identity
 from schema_mcp.schema.model import Table
 from schema_mcp.tools.base import Result, StatementPlan
@@ -25,12 +26,14 @@ STOP_TIMEOUT_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionLimits:
-    """Bounds of one call. `max_bytes`: of the rows in an answer."""
+    """Bounds of one call. `max_bytes`: of the rows in an answer; `attempts`: tries in all, where that is safe."""
 
     statement_timeout_s: float
     call_timeout_s: float
     max_bytes: int
+    lock_timeout_s: float = 2.0
     idempotency_keep_s: float = 604_800.0
+    attempts: int = 3
 
 
 class Replaced(StaleSchema):
@@ -38,17 +41,23 @@ class Replaced(StaleSchema):
 
 
 class Performer:
-    """Performs the steps of one call. `options`: how its caller wants it run."""
+    """Performs the steps of one call. `options`: how its caller wants it run.
+
+    `mark`: of the transaction, as the last step that asked for a table's identity has heard it (see `outcome.py`).
+    """
 
     def __init__(self, database: Database, limits: ExecutionLimits, options: CallOptions = PLAIN) -> None:
         self.database = database
         self.limits = limits
         self.options = options
+        self.mark = ""
 
     async def step(
         self, connection: Connection, step: Step, generation: int, left_bytes: int, *, begun: bool, alone: bool
     ) -> list[Done]:
         """What the step gave. Raises: CallError where the database has refused; else what the driver raises."""
+        if step.begins is not None:
+            step.begins()
         if alone:
             return [Done(step, await self._perform(connection, step, generation, left_bytes, begun=begun, alone=True))]
         kept = step.plan.dry_run or step.instead is not None
@@ -80,14 +89,20 @@ class Performer:
     ) -> Result:
         """Runs the plan's statements and checks what may only be known then."""
         plan = step.plan
-        collected = Rows(plan.limit, self.limits.max_bytes, left_bytes=left_bytes, max_affected=plan.max_affected)
+        collected = Rows(
+            plan.limit,
+            self.limits.max_bytes,
+            left_bytes=left_bytes,
+            max_affected=plan.max_affected,
+            tell=telling(plan, self.options.report),
+        )
         if plan.once is not None:
             try:
                 await claim_beside(connection, self.database.dialect, plan.once, self.limits.idempotency_keep_s)
             except Replayed as done:
                 return done.result(generation)
         if plan.matching is not None:
-            await self._refuse_too_many(connection, plan, step.table)
+            collected.matching = await self._refuse_too_many(connection, plan, step.table)
         for statement in plan.statements:
             await self._run(connection, statement, collected)
         if plan.total is not None and collected.lacks_total(plan):
@@ -106,8 +121,8 @@ class Performer:
             await keep_beside(connection, self.database.dialect, plan.once, plan.answer(result))
         return result
 
-    async def _refuse_too_many(self, connection: Connection, plan: StatementPlan, table: Table) -> None:
-        """Before anything is written. Raises: LimitReached (`too_many_rows`)."""
+    async def _refuse_too_many(self, connection: Connection, plan: StatementPlan, table: Table) -> int:
+        """How many rows match, before anything is written. Raises: LimitReached (`too_many_rows`)."""
         assert plan.matching is not None
         assert plan.max_affected is not None
         counted = Rows(1, self.limits.max_bytes)
@@ -115,6 +130,7 @@ class Performer:
         count = int(str(counted.keys[0]))
         if count > plan.max_affected:
             raise too_many(plan, table, str(count) if count <= COUNTED_ROWS else f"more than {count - 1}")
+        return count
 
     async def _run(self, connection: Connection, statement: Statement, collected: Rows) -> None:
         max_rows = 0 if collected.most is None else collected.most + 1
@@ -143,8 +159,10 @@ class Performer:
         """
         question = Statement(self.database.dialect.identity, (plan.table.schema, plan.table.name))
         async with aclosing(self.database.dialect.fetch(connection, question, 1)) as batches:
-            found = [str(row.keys[0]) async for batch in batches for row in batch]
-        if [identity(text) for text in found] != [plan.identity]:
+            found = [row.keys async for batch in batches for row in batch]
+        for mark in (mark for _, *marks in found for mark in marks if mark is not None):
+            self.mark = str(mark)
+        if [identity(str(text)) for text, *_ in found] != [plan.identity]:
             raise Replaced(
                 f"table '{table.name.name}' was altered, or another table has its name now",
                 "Nothing was written. Look at the table again with describe_table.",

@@ -1,7 +1,9 @@
 """What statements have given so far, up to the limits of an answer; and the errors of the limits."""
 
+from collections.abc import Callable
+
 from schema_mcp.dialects.base import DriverValue, Row
-from schema_mcp.errors import ErrorCode, LimitReached, OutcomeUnknown
+from schema_mcp.errors import ErrorCode, LimitReached, OutcomeUnknown, Unavailable
 from schema_mcp.execute.cut import cut
 from schema_mcp.schema.model import Table
 from schema_mcp.tools.base import Result, StatementPlan
@@ -11,16 +13,25 @@ class Rows:
     """Rows up to the limit and the byte cap, counting all that were written.
 
     `left_bytes`: what the steps before have left of the cap; one row is taken whatever they have. `max_affected`: more
-    rows than this and one are of no interest.
+    rows than this and one are of no interest. `tell`: called after each batch, to tell how far it is.
     """
 
     def __init__(
-        self, limit: int | None, max_bytes: int, *, left_bytes: int | None = None, max_affected: int | None = None
+        self,
+        limit: int | None,
+        max_bytes: int,
+        *,
+        left_bytes: int | None = None,
+        max_affected: int | None = None,
+        tell: "Callable[[Rows], None] | None" = None,
     ) -> None:
         self.limit = limit
         self.most = limit if max_affected is None else max_affected
         self.max_bytes = max_bytes
         self.left_bytes = max_bytes if left_bytes is None else left_bytes
+        self.tell = tell
+        #: How many rows a write is known to meet.
+        self.matching: int | None = None
         self.rows: list[bytes] = []
         self.keys: tuple[DriverValue, ...] = ()
         self.size = 0
@@ -42,6 +53,11 @@ class Rows:
     def add(self, batch: list[Row]) -> None:
         """Takes the rows as far as they fit."""
         self.seen += len(batch)
+        self._take(batch)
+        if self.tell is not None:
+            self.tell(self)
+
+    def _take(self, batch: list[Row]) -> None:
         for row in batch:
             if self.full:
                 return
@@ -72,11 +88,11 @@ class Rows:
         )
 
 
-def too_long(what: str, limit_s: float, *, retryable: bool) -> LimitReached:
-    """The call or the statement was stopped."""
+def too_long(what: str, limit_s: float, *, retryable: bool, limit: str = "") -> LimitReached:
+    """The call or the statement was stopped. `limit`: what set it, where not the caller did."""
     return LimitReached(
         ErrorCode.TIMEOUT,
-        f"the {what} took longer than {limit_s:g} s and was stopped",
+        f"the {what} took longer than {limit_s:.6g} s ({limit or f'limits.{what}_timeout_s'}) and was stopped",
         "Nothing was written. Narrow the filters, order by an indexed column, or ask for fewer rows.",
         retryable=retryable,
     )
@@ -97,4 +113,14 @@ def unknown(plan: StatementPlan, table: Table) -> OutcomeUnknown:
     return OutcomeUnknown(
         f"the connection was lost while the {plan.action} of table '{table.name.name}' was being committed",
         "Query the table before you call again: it may have been done.",
+    )
+
+
+def not_committed(plan: StatementPlan, table: Table) -> Unavailable:
+    """COMMIT was sent, its answer was lost, and the database says that it was not done."""
+    return Unavailable(
+        ErrorCode.DATABASE_UNAVAILABLE,
+        f"the connection was lost while the {plan.action} of table '{table.name.name}' was being committed, and the "
+        "database has rolled it back",
+        "Nothing was written. Call again.",
     )

@@ -14,9 +14,13 @@ from schema_mcp.dialects.sql import OpenSql, SqlStatement
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown, Unavailable
 from schema_mcp.execute.cut import cut
 from schema_mcp.execute.engines import Database
+from schema_mcp.execute.exceeded import with_limit
+from schema_mcp.execute.outcome import Outcome, resolve, take_mark
 from schema_mcp.execute.perform import STOP_TIMEOUT_S, ExecutionLimits
+from schema_mcp.execute.queue import FairQueue
+from schema_mcp.execute.telling import rows_so_far
 from schema_mcp.tools.base import SqlPlan, SqlResult
-from schema_mcp.tools.options import PLAIN, CallOptions
+from schema_mcp.tools.options import PLAIN, CallOptions, Report
 
 #: Statements of callers' own that run at once, each on a connection besides the pool's.
 MAX_AT_ONCE = 4
@@ -31,7 +35,12 @@ class SqlExecutor:
         self.database = database
         self.limits = limits
         self.on_write = on_write
-        self._places = asyncio.Semaphore(MAX_AT_ONCE)
+        self.queue = FairQueue(
+            f"places for statements of callers' own on database '{database.name}'",
+            MAX_AT_ONCE,
+            database.queue.limits,
+            wait_limit_s=database.acquire_timeout_s,
+        )
         #: How many have a place.
         self.running = 0
         #: Connections whose statement goes on though it was given up; each takes a place until it ends.
@@ -46,48 +55,54 @@ class SqlExecutor:
         prefix = access.explaining(analyze=plan.analyze) if plan.explain else ""
         statement = SqlStatement(sql=plan.sql, parameters=plan.parameters, writes=plan.writes, prefix=prefix)
         limits = self.limits  # a call keeps those that it began with
-        run = SqlRun(plan.limit, limits.max_bytes)
+        run = SqlRun(plan.limit, limits.max_bytes, None if plan.explain else options.report)
         timeout_s = options.call_timeout_s(limits.call_timeout_s)
+        ends_at = asyncio.get_running_loop().time() + timeout_s
         try:
             async with (
-                asyncio.timeout(timeout_s) as limit,
-                self._place(),
+                asyncio.timeout_at(ends_at) as limit,
+                self._place(options.client),
                 self.database.single() as connection,
             ):
-                await self._transact(connection, statement, run, limits.statement_timeout_s)
+                await self._transact(connection, statement, run, limits.statement_timeout_s, ends_at)
         except (CallError, asyncio.CancelledError):
             raise
         except BaseException as error:
             if run.committing:
-                raise _unknown() from error
-            if limit.expired():
-                raise sql_too_long("call", timeout_s) from None
-            translated = access.translate(error, statement)
-            if translated is None:
+                await self._resolve(run, ends_at, error)
+            elif limit.expired():
+                raise sql_too_long("call", timeout_s, options.limit(limits.call_timeout_s)) from None
+            elif (translated := access.translate(error, statement)) is None:
                 raise
-            raise translated from error
+            else:
+                raise with_limit(translated, limits) from error
         if plan.writes:
             self.on_write()
         return run.result(generation, access.plan_text(run.rows) if plan.explain else "")
 
     @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
+    async def _place(self, client: str | None) -> AsyncIterator[None]:
         self._lingering = [one for one in self._lingering if self.database.dialect.sql.lingers(one)]
         if len(self._lingering) >= MAX_AT_ONCE:
             raise _busy(self.database.name)
-        try:
-            async with asyncio.timeout(self.database.acquire_timeout_s):
-                await self._places.acquire()
-        except TimeoutError:
-            raise _busy(self.database.name) from None
-        self.running += 1
-        try:
-            yield
-        finally:
-            self.running -= 1
-            self._places.release()
+        async with self.queue.place(client):
+            self.running += 1
+            try:
+                yield
+            finally:
+                self.running -= 1
 
-    async def _transact(self, connection: Connection, statement: SqlStatement, run: "SqlRun", limit_s: float) -> None:
+    async def _resolve(self, run: "SqlRun", ends_at: float, lost: BaseException) -> None:
+        """Returns if COMMIT has done what it was sent for. Raises: Unavailable if not; OutcomeUnknown."""
+        outcome = await resolve(self.database, run.mark, ends_at - asyncio.get_running_loop().time())
+        if outcome is Outcome.UNKNOWN:
+            raise _unknown() from lost
+        if outcome is Outcome.ROLLED_BACK:
+            raise _not_committed() from lost
+
+    async def _transact(
+        self, connection: Connection, statement: SqlStatement, run: "SqlRun", limit_s: float, ends_at: float
+    ) -> None:
         access = self.database.dialect.sql
         try:
             async with asyncio.timeout(limit_s) as limit:
@@ -95,9 +110,12 @@ class SqlExecutor:
                 while not run.full and (rows := await opened.fetch(run.wanted)):
                     run.add(rows)
             if statement.writes:
+                run.mark = await take_mark(connection, self.database.dialect)
+                left_s = ends_at - asyncio.get_running_loop().time()
                 run.committing = True
                 try:
-                    await access.commit(connection, opened)
+                    async with asyncio.timeout(left_s / 2 if run.mark else None):
+                        await access.commit(connection, opened)
                 except BaseException as error:
                     refused = access.translate(error, statement)
                     run.committing = refused is None or refused.code is ErrorCode.DATABASE_UNAVAILABLE
@@ -106,7 +124,7 @@ class SqlExecutor:
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise sql_too_long("statement", limit_s) from None
+            raise sql_too_long("statement", limit_s, "limits.statement_timeout_s") from None
         finally:
             await self._stop(connection)
             if access.lingers(connection):
@@ -128,8 +146,9 @@ class SqlExecutor:
 class SqlRun:
     """Rows up to the limit and the byte cap, and how far it got. `committing`: COMMIT may have reached the database."""
 
-    def __init__(self, limit: int, max_bytes: int) -> None:
+    def __init__(self, limit: int, max_bytes: int, report: Report | None) -> None:
         self.limit = limit
+        self.report = report
         self.max_bytes = max_bytes
         self.rows: list[bytes] = []
         self.size = 0
@@ -138,6 +157,8 @@ class SqlRun:
         self.cut: tuple[str, ...] = ()
         self.opened: OpenSql | None = None
         self.committing = False
+        #: Of the transaction, once it is about to be committed; see `outcome.py`.
+        self.mark = ""
 
     @property
     def wanted(self) -> int:
@@ -148,6 +169,11 @@ class SqlRun:
         return max(1, min(BATCH_ROWS, by_size, self.limit + 1 - len(self.rows)))
 
     def add(self, rows: list[bytes]) -> None:
+        self._take(rows)
+        if self.report is not None:
+            self.report(rows_so_far(len(self.rows), self.limit))
+
+    def _take(self, rows: list[bytes]) -> None:
         for row in rows:
             if len(self.rows) >= self.limit or (self.rows and self.size + len(row) > self.max_bytes):
                 self.full = True
@@ -180,10 +206,10 @@ def _busy(name: str) -> Unavailable:
     )
 
 
-def sql_too_long(what: str, limit_s: float) -> LimitReached:
+def sql_too_long(what: str, limit_s: float, limit: str) -> LimitReached:
     return LimitReached(
         ErrorCode.TIMEOUT,
-        f"the {what} took longer than {limit_s:g} s and was stopped",
+        f"the {what} took longer than {limit_s:.6g} s ({limit}) and was stopped",
         "Nothing was written. Ask for less: a condition on an indexed column, fewer joins; explain_query helps.",
     )
 
@@ -192,4 +218,12 @@ def _unknown() -> OutcomeUnknown:
     return OutcomeUnknown(
         "the connection was lost while the statement was being committed",
         "Look whether it was done before you send it again.",
+    )
+
+
+def _not_committed() -> Unavailable:
+    return Unavailable(
+        ErrorCode.DATABASE_UNAVAILABLE,
+        "the connection was lost while the statement was being committed, and the database has rolled it back",
+        "Nothing was written. Send it again.",
     )

@@ -13,15 +13,21 @@ from schema_mcp.execute.finished import finished
 from schema_mcp.execute.perform import STOP_TIMEOUT_S, ExecutionLimits
 from schema_mcp.execute.sql import SqlRun, sql_too_long
 from schema_mcp.tools.base import SqlPlan, SqlResult
+from schema_mcp.tools.options import Report
 
 
 async def run_within(
-    connection: Connection, database: Database, plan: SqlPlan, generation: int, limits: ExecutionLimits
+    connection: Connection,
+    database: Database,
+    plan: SqlPlan,
+    generation: int,
+    limits: ExecutionLimits,
+    report: Report | None,
 ) -> SqlResult:
     """The plan's result. Raises: CallError; TransactionEnded; whatever the driver raises, see `translated`."""
     access = database.dialect.sql
     statement = _statement(database, plan)
-    run = SqlRun(plan.limit, limits.max_bytes)
+    run = SqlRun(plan.limit, limits.max_bytes, None if plan.explain else report)
     try:
         async with asyncio.timeout(limits.statement_timeout_s) as limit:
             run.opened = opened = await access.open(connection, statement)
@@ -30,7 +36,7 @@ async def run_within(
     except TimeoutError:
         if not limit.expired():
             raise
-        raise sql_too_long("statement", limits.statement_timeout_s) from None
+        raise sql_too_long("statement", limits.statement_timeout_s, "limits.statement_timeout_s") from None
     finally:
 
         async def leave() -> None:

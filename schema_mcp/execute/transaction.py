@@ -27,7 +27,9 @@ from schema_mcp.errors import (
     Unavailable,
 )
 from schema_mcp.execute.engines import Database, Held
+from schema_mcp.execute.exceeded import with_limit
 from schema_mcp.execute.finished import finished
+from schema_mcp.execute.outcome import Outcome, resolve, take_mark
 from schema_mcp.execute.perform import STOP_TIMEOUT_S, ExecutionLimits, Performer, Replaced, explained
 from schema_mcp.execute.rows import too_long
 from schema_mcp.execute.sql_within import run_within, translated
@@ -84,6 +86,9 @@ class Transaction:
         self._marked = False
         self._committing = False
         self._left = False
+        #: COMMIT may have reached the database; and what the transaction is known by then (see `outcome.py`).
+        self._sent = False
+        self._mark_of_all = ""
         #: Statements of the caller's own have run: the session may be left otherwise than it was.
         self._ran_sql = False
         self._operations: dict[tuple[str, TableName | None], Operation] = {}
@@ -155,7 +160,7 @@ class Transaction:
 
         async def work() -> SqlResult:
             self._ran_sql = True
-            result = await run_within(self._connection, self.database, plan, generation, self.limits)
+            result = await run_within(self._connection, self.database, plan, generation, self.limits, options.report)
             if not plan.writes:
                 await self._access.undo(self._connection)  # whatever a function in it has done
             return result
@@ -169,20 +174,25 @@ class Transaction:
 
         Raises: CallError, which says what became of it; asyncio.CancelledError, as `run`.
         """
+        ends_at = asyncio.get_running_loop().time() + self.limits.call_timeout_s
         async with self._turn(self.limits.call_timeout_s):
             self._committing = True
             try:
                 # A cancel that comes too late to stop it changes nothing in what there is to tell.
-                sent, _ = await finished(self._send_commit(), STOP_TIMEOUT_S)
+                sent, _ = await finished(self._send_commit(ends_at), STOP_TIMEOUT_S)
                 error = asyncio.CancelledError() if sent.cancelled() else sent.exception()
                 if error is not None:
-                    raise await self._not_committed(error) from error
-                await self._leave("it was committed" if sent.result() else _ROLLED_BACK, clean=True)
+                    await self._resolve(error, ends_at)
+                elif sent.result():
+                    await self._leave(_COMMITTED, clean=True)
+                else:
+                    await self._leave(_ROLLED_BACK, clean=True)
+                    raise StatementRefused(ErrorCode.ROLLED_BACK, *_NOT_COMMITTED)
             finally:
                 self._committing = False
         if self._ran_sql:
             self._on_stale()  # it may have changed the schema
-        return self._summary(committed=sent.result())
+        return self._summary(committed=True)
 
     async def roll_back(self) -> EndedTransaction:
         """What was done, none of it lasting. Waits for the call that runs. Raises: as `commit`."""
@@ -244,6 +254,7 @@ class Transaction:
                 raise explained(step.plan, error) if alone else StepFailed(step, explained(step.plan, error)) from error
             done.append([Done(one.step, replace(one.result, in_transaction=True)) for one in made])
             left_bytes -= sum(len(row) for each in made for row in each.result.rows)
+        self._mark_of_all = performer.mark or self._mark_of_all
         return done
 
     async def _call(
@@ -254,6 +265,7 @@ class Transaction:
     ) -> T:
         """What the work gives, in its turn. Raises: CallError; asyncio.CancelledError once nothing of it runs."""
         timeout_s = options.call_timeout_s(self.limits.call_timeout_s)
+        limited_by = options.limit(self.limits.call_timeout_s)
         ends_at = asyncio.get_running_loop().time() + timeout_s
         async with self._turn(min(timeout_s, self.database.acquire_timeout_s)):
             for last in (False, True):
@@ -264,7 +276,7 @@ class Transaction:
                         return await work()
                 except BaseException as error:
                     late = isinstance(error, TimeoutError) and limit.expired()
-                    failure = too_long("call", timeout_s, retryable=True) if late else error
+                    failure = too_long("call", timeout_s, retryable=True, limit=limited_by) if late else error
                     told = await self._undone(failure, translate)
                     if not self.over and not last and _may_fit_now(told):
                         continue
@@ -329,6 +341,8 @@ class Transaction:
         if isinstance(error, TransactionEnded):
             return await self._ended_by_statement(error)
         known = error if isinstance(error, CallError) else translate(error)
+        if known is not None:
+            with_limit(known, self.limits)
         conflict = known is not None and known.sqlstate == _SERIALIZATION_FAILURE
         if conflict or not self._access.is_open(self._connection):
             return await self._lost(error, translate)
@@ -357,7 +371,7 @@ class Transaction:
             return error
         for each in {id(one): one for one in (known, inner)}.values():
             each.message = f"{each.message}; with it the transaction has ended, and everything in it was rolled back"
-            each.hint = "Begin another with begin_transaction, and repeat in it all that is still wanted."
+            each.hint = _NOT_COMMITTED[1]
             each.retryable = False
         return known
 
@@ -372,32 +386,48 @@ class Transaction:
             "Its transaction_id holds no longer. End one with commit_transaction or rollback_transaction.",
         )
 
-    async def _send_commit(self) -> bool:
-        async with asyncio.timeout(self.limits.call_timeout_s):
+    async def _send_commit(self, ends_at: float) -> bool:
+        """Waits for the answer for half of the time that is left, where the other half can find out about it."""
+        dialect = self.database.dialect
+        if not self._mark_of_all and dialect.outcomes and not self._facts.read_only:
+            self._mark_of_all = await take_mark(self._connection, dialect)
+        left_s = ends_at - asyncio.get_running_loop().time()
+        async with asyncio.timeout(left_s / 2 if self._mark_of_all else left_s):
+            self._sent = True
             return await self._access.commit(self._connection)
 
-    async def _not_committed(self, error: BaseException) -> BaseException:
-        """The error to raise where COMMIT has failed, and whether the transaction goes on after it."""
-        refused = self.database.dialect.translate(error, self._judged_by)
-        if refused is None or refused.code is ErrorCode.DATABASE_UNAVAILABLE:
-            self.database.renew()
-            if self._facts.read_only:
-                await self._leave(_ROLLED_BACK, clean=False)
-                return refused or error
-            return await self._unknown()
-        if refused.retryable and self._access.is_open(self._connection):
-            refused.message = f"{refused.message} The transaction is still open, and nothing of it is lost."
-            refused.hint = "Call commit_transaction again in a moment."
-            return refused
-        return await self._lost(refused, lambda _: None)
+    async def _resolve(self, error: BaseException, ends_at: float) -> None:
+        """Returns where COMMIT has done what it was sent for, though it has failed here. Raises: CallError; the error.
 
-    async def _unknown(self) -> CallError:
-        """COMMIT may have reached the database, and no answer has come."""
+        Where the database has refused it for a moment only (SQLite, while others read), the transaction goes on.
+        """
+        refused = self.database.dialect.translate(error, self._judged_by)
+        if refused is not None and refused.code is not ErrorCode.DATABASE_UNAVAILABLE:
+            if refused.retryable and self._access.is_open(self._connection):
+                refused.message = f"{refused.message} The transaction is still open, and nothing of it is lost."
+                refused.hint = "Call commit_transaction again in a moment."
+                raise refused from error
+            raise await self._lost(refused, lambda _: None) from error
+        self.database.renew()
+        if not self._sent:
+            raise await self._lost(refused or error, lambda _: None) from error
         await self._leave("its commit was sent, and the answer was lost: it may have been done", clean=False)
-        return OutcomeUnknown(
-            "the connection was lost while the transaction was being committed: either all of it was done or nothing",
-            "Query what it has written before you do it again: it may be there.",
-        )
+        if self._mark_of_all:
+            left_s = ends_at - asyncio.get_running_loop().time()
+            outcome = await resolve(self.database, self._mark_of_all, left_s)
+        else:  # nothing was written, where the database would have told a mark
+            certain = self._facts.read_only or bool(self.database.dialect.outcomes)
+            outcome = Outcome.COMMITTED if certain else Outcome.UNKNOWN
+        if outcome is Outcome.UNKNOWN:
+            raise OutcomeUnknown(
+                "the connection was lost while the transaction was being committed: either all of it was done or "
+                "nothing",
+                "Query what it has written before you do it again: it may be there.",
+            ) from error
+        self.over = _COMMITTED if outcome is Outcome.COMMITTED else _ROLLED_BACK
+        self._ended(self)
+        if outcome is Outcome.ROLLED_BACK:
+            raise StatementRefused(ErrorCode.DATABASE_UNAVAILABLE, *_NOT_COMMITTED) from error
 
     async def _roll_back(self, reason: str) -> None:
         """Ends it, clean where the database answers in time."""
@@ -435,7 +465,12 @@ class Transaction:
         )
 
 
+_COMMITTED = "it was committed"
 _ROLLED_BACK = "it was rolled back"
+_NOT_COMMITTED = (
+    "the transaction could not be committed, and the database has rolled back everything in it",
+    "Begin another with begin_transaction, and repeat in it all that is still wanted.",
+)
 
 
 def _kind(action: Action) -> str:

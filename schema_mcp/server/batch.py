@@ -1,11 +1,12 @@
 """`run_batch`, run: its calls in one transaction, or one by one, and the answer put together.
 
 In a transaction nothing of a batch that fails is kept, and its answer tells the call that failed beside the error.
-One by one, each call ends as it would by itself.
+One by one, each call ends as it would by itself. Its progress is told in calls, not in their rows.
 """
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -17,15 +18,15 @@ from schema_mcp.execute.runs import Runs
 from schema_mcp.execute.steps import Done, Step, StepFailed
 from schema_mcp.tools.base import Action, StatementPlan
 from schema_mcp.tools.batch import Run, alone, named, runs
-from schema_mcp.tools.options import CallOptions
+from schema_mcp.tools.options import CallOptions, Progress, Report
 from schema_mcp.tools.view import BatchCall, BatchPlan
 
 #: Plans one call of the batch in the catalog that the batch began with. Raises: CallError.
 Planner: TypeAlias = Callable[[BatchCall], StatementPlan]
 #: What runs plans on a source.
 RunsOf: TypeAlias = Callable[[str], Runs]
-#: Makes one call as if it came by itself; the JSON of its answer. Raises: CallError.
-Caller: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[bytes]]
+#: Makes one call as if it came by itself, within so many seconds; the JSON of its answer. Raises: CallError.
+Caller: TypeAlias = Callable[[str, Mapping[str, Any], float], Awaitable[bytes]]
 
 
 async def run_together(
@@ -37,12 +38,13 @@ async def run_together(
         planned = runs(calls, planner)
     except CallError as error:
         raise _failed(plan, error, None) from error
+    report, unheard = options.report, replace(options, report=None)
     steps = [
-        Step(run.plan, run.table, run.calls[0].index, partial(_parts, run, planner) if run.counts else None)
+        _step(run, report, len(calls), partial(_parts, run, planner, report, len(calls)) if run.counts else None)
         for run in planned
     ]
     try:
-        done = await runs_of(planned[0].plan.source).run_all(steps, generation, options)
+        done = await runs_of(planned[0].plan.source).run_all(steps, generation, unheard)
     except StepFailed as failed:
         raise _failed(plan, failed.error, failed.step.tag) from failed
     except OutcomeUnknown as unknown:
@@ -53,6 +55,7 @@ async def run_together(
         ) from unknown
     except CallError as error:
         raise _failed(plan, error, calls[0].index if len(steps) == 1 else None) from error
+    _tell(report, len(calls), len(calls))
     answers = [answer for run, of_run in zip(planned, done, strict=True) for answer in _answers(run, of_run)]
     results = [_result(name, answer) for name, answer in zip(plan.names, answers, strict=True)]
     return _document(results, "committed" if options.transaction_id is None else "in_transaction")
@@ -62,11 +65,11 @@ async def run_apart(
     plan: BatchPlan, planner: Planner, call: Caller, runs_of: RunsOf, limits: ExecutionLimits, options: CallOptions
 ) -> bytes:
     """The answer, whatever became of each call. Inserts that are neighbours go in together if all of them can."""
-    done = "committed" if options.transaction_id is None else "in_transaction"
     ends_at = time.monotonic() + options.call_timeout_s(limits.call_timeout_s)
-    apart = _Apart(plan, call, ends_at, limits.max_bytes, done)
+    apart = _Apart(plan, call, options, ends_at, limits.max_bytes)
     index = 0
     while index < len(plan.calls):
+        _tell(options.report, index, len(plan.calls))
         neighbours = _neighbours(plan.calls, index, planner)
         if neighbours is None:
             await apart.make(index)
@@ -74,16 +77,15 @@ async def run_apart(
             continue
         await apart.make_together(neighbours, runs_of(neighbours.plan.source))
         index += len(neighbours.calls)
+    _tell(options.report, index, len(plan.calls))
     return _document(apart.results, apart.outcome)
 
 
 class _Apart:
-    """The calls of a batch one by one. `ends_at`: after this none begins; `max_bytes`: after so many no query does.
-    `done`: the outcome where something was done.
-    """
+    """The calls of a batch one by one. `ends_at`: after this none begins; `max_bytes`: after so many no query does."""
 
-    def __init__(self, plan: BatchPlan, call: Caller, ends_at: float, max_bytes: int, done: str) -> None:
-        self.done = done
+    def __init__(self, plan: BatchPlan, call: Caller, options: CallOptions, ends_at: float, max_bytes: int) -> None:
+        self.options = options
         self.plan = plan
         self.call = call
         self.ends_at = ends_at
@@ -97,13 +99,15 @@ class _Apart:
     def outcome(self) -> str:
         if self.unknown:
             return "unknown"
-        return "rolled_back" if self.failed == len(self.results) else self.done
+        done = "committed" if self.options.transaction_id is None else "in_transaction"
+        return "rolled_back" if self.failed == len(self.results) else done
 
     async def make_together(self, run: Run, runner: Runs) -> None:
         """The calls of the run as one statement; if that is refused, one by one."""
         if time.monotonic() < self.ends_at:
             try:
-                result = await runner.run(run.plan, run.table, 0)
+                options = replace(self.options, left_s=self.ends_at - time.monotonic())
+                result = await runner.run(run.plan, run.table, 0, options)
             except OutcomeUnknown as error:
                 for each in run.calls:
                     self._take_error(each.name, error)
@@ -126,7 +130,8 @@ class _Apart:
                 raise _not_run(ErrorCode.TIMEOUT, "the calls before it have taken the time of the batch")
             if reads and self.size >= self.max_bytes:
                 raise _not_run(ErrorCode.TOO_MANY_ROWS, f"the answers before it fill {self.max_bytes} bytes")
-            self._take(name, await self.call(name, self.plan.arguments[index]))
+            left_s = self.ends_at - time.monotonic()
+            self._take(name, await self.call(name, self.plan.arguments[index], left_s))
         except CallError as error:
             self._take_error(name, error)
 
@@ -156,8 +161,19 @@ def _neighbours(calls: Sequence[BatchCall | CallError], index: int, planner: Pla
     return run if run.counts else None
 
 
-def _parts(run: Run, planner: Planner) -> list[Step]:
-    return [Step(part.plan, part.table, part.calls[0].index) for part in alone(run, planner)]
+def _step(run: Run, report: Report | None, calls: int, instead: Callable[[], list[Step]] | None) -> Step:
+    index = run.calls[0].index
+    begins = None if report is None else partial(_tell, report, index, calls)
+    return Step(run.plan, run.table, index, instead, begins)
+
+
+def _parts(run: Run, planner: Planner, report: Report | None, calls: int) -> list[Step]:
+    return [_step(part, report, calls, None) for part in alone(run, planner)]
+
+
+def _tell(report: Report | None, done: int, calls: int) -> None:
+    if report is not None and done:
+        report(Progress(done=done, total=calls, message=f"{done} of {calls} calls"))
 
 
 def _answers(run: Run, done: Sequence[Done]) -> list[bytes]:

@@ -14,13 +14,14 @@ from schema_mcp.caller import Caller
 from schema_mcp.catalog.build import Catalog
 from schema_mcp.errors import CallError, ErrorCode, UnknownTool
 from schema_mcp.execute.executor import Executor
+from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.execute.runs import Runs
 from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.execute.transactions import Transactions
 from schema_mcp.server.batch import run_apart, run_together
 from schema_mcp.server.service import UnknownToolError
 from schema_mcp.tools.base import AnswerPlan, SqlPlan, StatementPlan
-from schema_mcp.tools.options import PLAIN, CallOptions, Report, read_options, takes_options, within
+from schema_mcp.tools.options import CallOptions, Report, read_options, takes_options, within
 from schema_mcp.tools.view import BatchCall, BatchPlan
 
 
@@ -32,6 +33,13 @@ class Call:
     arguments: Mapping[str, Any]
     caller: Caller
     report: Report | None = None
+    #: Seconds that are left of the call that this one is part of.
+    left_s: float | None = None
+
+    @property
+    def client(self) -> str | None:
+        """Whom its calls take turns by: the session, else who signed in; None for all others together."""
+        return self.caller.session or self.caller.principal
 
 
 #: The JSON of an answer, and how many rows it tells of.
@@ -66,10 +74,10 @@ class Dispatch:
 
     async def run(self, catalog: Catalog, call: Call) -> Answered:
         """The answer. Raises: CallError; UnknownToolError; asyncio.CancelledError once nothing of it runs any more."""
-        options, arguments = PLAIN, call.arguments
+        options, arguments = CallOptions(left_s=call.left_s, report=call.report, client=call.client), call.arguments
         if (server_tool := catalog.server_tools.get(call.name)) is not None:
             if takes_options(server_tool.action):
-                options, arguments = read_options(arguments, call.report)
+                options, arguments = read_options(arguments, options, self._limits.call_timeout_s)
             server_plan = server_tool.plan(catalog, arguments, call.caller)
             if isinstance(server_plan, AnswerPlan):
                 return server_plan.json, 0
@@ -78,7 +86,7 @@ class Dispatch:
             tool, target, arguments = catalog.find(call.name, arguments)
         except UnknownTool:
             raise UnknownToolError(call.name) from None
-        options, arguments = read_options(arguments, call.report)
+        options, arguments = read_options(arguments, options, self._limits.call_timeout_s)
         plan = tool.plan(catalog, target, arguments, call.caller)
         result = await self.runs(plan.source, call, options).run(plan, target.table, catalog.generation, options)
         return plan.answer(result), result.affected
@@ -91,6 +99,11 @@ class Dispatch:
         if options.transaction_id is None:
             return self.executors[source]
         return self._transactions.find(options.transaction_id, call.caller, source)
+
+    @property
+    def _limits(self) -> ExecutionLimits:
+        """The same for all sources."""
+        return next(iter(self.executors.values())).limits
 
     async def _run_sql(self, catalog: Catalog, plan: SqlPlan, call: Call, options: CallOptions) -> Answered:
         if options.transaction_id is None:
@@ -110,15 +123,14 @@ class Dispatch:
         if plan.together:
             return await run_together(plan, planned, runs, catalog.generation, options), 0
 
-        async def called(name: str, arguments: Mapping[str, Any]) -> bytes:
-            one = Call(name=name, arguments=within(arguments, options), caller=call.caller)
+        async def called(name: str, arguments: Mapping[str, Any], left_s: float) -> bytes:
+            one = Call(name=name, arguments=within(arguments, options), caller=call.caller, left_s=left_s)
             try:
                 return (await self._again(one))[0]
             except UnknownToolError:
                 raise UnknownTool(name) from None
 
-        limits = next(iter(self.executors.values())).limits
-        return await run_apart(plan, planned, called, runs, limits, options), 0
+        return await run_apart(plan, planned, called, runs, self._limits, options), 0
 
     async def _run_if_possible(
         self, catalog: Catalog, plan: StatementPlan, call: Call, options: CallOptions

@@ -34,8 +34,9 @@ from mcp_types import (
 from schema_mcp.errors import CallError
 from schema_mcp.observe.events import Observe
 from schema_mcp.server import results
-from schema_mcp.server.calls import ANSWER_S, GRACE_S, Calls
+from schema_mcp.server.calls import ANSWER_S, GRACE_S, WAY, Calls, Way
 from schema_mcp.server.changes import Changes
+from schema_mcp.server.progress import run_telling
 from schema_mcp.server.service import ToolAnswer, ToolService, UnknownToolError
 from schema_mcp.server.sessions import Context, Sessions
 from schema_mcp.tools.base import ToolSpec
@@ -137,8 +138,16 @@ class ToolServer(Server[Any]):
 
     async def _answer(self, context: Context, params: CallToolRequestParams) -> ToolAnswer:
         caller = self.sessions.caller(context)
+        way: Way | None = None if context.request is None else context.request.scope.get(WAY)
         try:
-            return await self.calls.run(self._service.call(params.name, params.arguments or {}, caller))
+            if context.meta is None or "progress_token" not in context.meta:
+                return await self.calls.run(self._service.call(params.name, params.arguments or {}, caller), way)
+            return await run_telling(
+                context.session.report_progress,
+                lambda report: self.calls.run(
+                    self._service.call(params.name, params.arguments or {}, caller, report), way
+                ),
+            )
         except CallError as error:
             return results.error_answer(error)
         except UnknownToolError:

@@ -154,6 +154,8 @@ class StatementPlan:
     #: nor where the rows are `counted`: bring the number along as their last key.
     total: Statement | None = None
     counted: bool = False
+    #: Rows of the table, roughly, where a page is of all of them and the database has counted them.
+    row_estimate: int | None = None
     #: Writes are done, answered and rolled back.
     dry_run: bool = False
     #: It has an idempotency key.

@@ -4,7 +4,7 @@ They are taken off before a kind plans, so that no kind knows of them.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from schema_mcp.errors import ErrorCode, InvalidArgument
@@ -15,11 +15,16 @@ from schema_mcp.tools.values import shown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a call is. `done`: rows so far, never falling; `total`: rows in all, roughly, where it is known."""
+    """How far a call is. `done`: rows so far, or calls of a batch; `total`: of them in all, roughly, where it is known.
+
+    A call that is tried once more begins anew: the greatest `done` is what may be told. `worth_telling`: also where the
+    call may be over in a moment.
+    """
 
     done: int
     total: int | None = None
     message: str = ""
+    worth_telling: bool = True
 
 
 #: Told of progress as often as there is some; must not block. Whoever passes it on sees to how often that is.
@@ -29,20 +34,34 @@ Report: TypeAlias = Callable[[Progress], None]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOptions:
     """`timeout_s`: of the whole call, where that is less than the server allows. `report`: None: nobody listens.
-    `transaction_id`: of the open transaction that the call is to run in.
+
+    `client`: whom calls take turns by (`execute.queue`); None: all of whom nothing is known. `left_s`: what is left of
+    the time of a call that this one is part of. `transaction_id`: of the open transaction that the call is to run in.
     """
 
     timeout_s: float | None = None
     report: Report | None = None
+    client: str | None = None
+    left_s: float | None = None
     transaction_id: str | None = None
 
     def call_timeout_s(self, most_s: float) -> float:
         """Seconds that the call may take; `most_s` is what the server allows."""
-        return most_s if self.timeout_s is None else min(self.timeout_s, most_s)
+        return min([most_s, *(limit_s for limit_s in (self.timeout_s, self.left_s) if limit_s is not None)])
+
+    def limit(self, most_s: float) -> str:
+        """What has set `call_timeout_s`, for messages."""
+        limit_s = self.call_timeout_s(most_s)
+        if limit_s == self.left_s:
+            return "what was left of its batch"
+        return "timeout_s" if limit_s == self.timeout_s else "limits.call_timeout_s"
 
 
 #: Nothing was asked for.
 PLAIN = CallOptions()
+
+#: No call takes longer, whatever it asks for: an integer may have more digits than a float can hold.
+_LONGEST_S = 1e9
 
 #: What tools do that take options: they run statements of their caller's.
 _TAKING = frozenset(
@@ -67,16 +86,18 @@ def with_options(action: Action, schema: JsonSchema) -> JsonSchema:
     return {**schema, "properties": {**schema["properties"], **OPTION_PROPERTIES}}
 
 
-def read_options(arguments: Mapping[str, Any], report: Report | None) -> tuple[CallOptions, Mapping[str, Any]]:
-    """What the arguments say of how to run the call, and the others. Raises: InvalidArgument."""
+def read_options(
+    arguments: Mapping[str, Any], given: CallOptions, most_s: float
+) -> tuple[CallOptions, Mapping[str, Any]]:
+    """What the arguments say of how to run the call, beside what is `given`, and the other arguments.
+
+    `most_s`: what the server allows a call. Raises: InvalidArgument.
+    """
     if OPTION_PROPERTIES.keys().isdisjoint(arguments):
-        return (PLAIN if report is None else CallOptions(report=report)), arguments
+        return given, arguments
     rest = {name: value for name, value in arguments.items() if name not in OPTION_PROPERTIES}
-    return CallOptions(
-        timeout_s=_read_timeout(arguments.get("timeout_s")),
-        report=report,
-        transaction_id=read_text(arguments, "transaction_id"),
-    ), rest
+    timeout_s = _read_timeout(arguments.get("timeout_s"), most_s)
+    return replace(given, timeout_s=timeout_s, transaction_id=read_text(arguments, "transaction_id")), rest
 
 
 def within(arguments: Mapping[str, Any], options: CallOptions) -> Mapping[str, Any]:
@@ -95,13 +116,20 @@ def within(arguments: Mapping[str, Any], options: CallOptions) -> Mapping[str, A
     return {**arguments, "transaction_id": options.transaction_id}
 
 
-def _read_timeout(given: Any) -> float | None:
+def _read_timeout(given: Any, most_s: float) -> float | None:
     if given is None:
         return None
     if isinstance(given, bool) or not isinstance(given, int | float) or not given > 0:
         raise InvalidArgument(
             ErrorCode.INVALID_ARGUMENT,
             f"'timeout_s' takes a number of seconds above 0, got {shown(given)}",
-            "Leave it out for the server's own limit (limits.call_timeout_s).",
+            f"Leave it out for the server's own limit, {most_s:g} s (limits.call_timeout_s).",
         )
-    return float(given)
+    if given > most_s:
+        raise InvalidArgument(
+            ErrorCode.INVALID_ARGUMENT,
+            f"'timeout_s' is at most {most_s:g} here (limits.call_timeout_s), got {shown(given)}",
+            f"Give at most {most_s:g}, or ask for less; start_operation is for work that takes longer.",
+            details={"timeout_s": most_s},
+        )
+    return float(min(given, _LONGEST_S))

@@ -395,8 +395,12 @@ where c.oid = any ($1::oid[]) and c.relkind = 'v' and c.oid not in (select u.oid
 -- name: identity
 -- Which relation has the name $2 in the schema $1 now, and what its columns are; `build.identity_text` says the same.
 -- Asked inside of the transaction of a call, whose lock on the relation keeps it from changing; under any search path.
+-- Second, what that transaction is known by, as `mark` in outcome.sql has it.
 select pg_catalog.concat(c.oid, ' ', pg_catalog.string_agg(
-    pg_catalog.concat_ws(':', a.attnum, a.attname, a.atttypid, a.atttypmod), ',' order by a.attnum))
+    pg_catalog.concat_ws(':', a.attnum, a.attname, a.atttypid, a.atttypmod), ',' order by a.attnum)),
+    case when pg_catalog.pg_current_xact_id_if_assigned() is not null then pg_catalog.json_build_array(
+        pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text,
+        pg_catalog.pg_postmaster_start_time(), pg_catalog.statement_timestamp())::pg_catalog.text end
 from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped

@@ -71,6 +71,7 @@ class PostgresqlDialect:
     explain = "EXPLAIN "
     aggregates: Aggregates = PostgresqlAggregates()
     identity = QUERIES["identity"].sql
+    outcomes = load("schema_mcp.dialects.postgresql", "outcome.sql")
     idempotency = load("schema_mcp.dialects.postgresql", "idempotency.sql")
     excess = QUERIES["excess"].sql
     sql: SqlAccess = PostgresqlSql()

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,7 +24,7 @@ from schema_mcp.dialects.base import (
     Value,
     translate_row,
 )
-from schema_mcp.dialects.queries import load
+from schema_mcp.dialects.queries import Query, load
 from schema_mcp.dialects.sql import SqlAccess
 from schema_mcp.dialects.sqlite import errors, inserts, reader, statements, values
 from schema_mcp.dialects.sqlite.aggregates import SqliteAggregates
@@ -64,6 +65,8 @@ class SqliteDialect:
     explain = ""
     aggregates: Aggregates = SqliteAggregates()
     identity = statements.IDENTITY
+    #: COMMIT is a function call in this process: it cannot have been done without returning so.
+    outcomes: Mapping[str, Query] = MappingProxyType({})
     idempotency = load("schema_mcp.dialects.sqlite", "idempotency.sql")
     excess = ""
     sql: SqlAccess = SqliteSql()

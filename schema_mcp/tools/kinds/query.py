@@ -119,6 +119,7 @@ class QueryTool:
             continues=keys is not None,
             total=total.statement,
             counted=total.counted,
+            row_estimate=view.row_estimate(target) if keys is None and not conditions.shape else None,
         )
 
 

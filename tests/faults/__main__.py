@@ -1,0 +1,114 @@
+"""`python -m tests.faults`: plays faults against the real program, prints what they showed, exits 1 with findings.
+
+A short run plays every fault once, on places and transports that the seed chooses. One of `LONG_S` and more plays turn
+after turn, each fault on one place and transport after the other, until its time is over and each struck often enough.
+"""
+
+import argparse
+import asyncio
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.faults.base import Fault
+from tests.faults.round import CALM, Round, play
+from tests.faults.suite import FAULTS
+from tests.faults.table import PAGE, Run, page_with
+from tests.faults.theatre import NotHere, Theatre
+
+#: A run of so many seconds or more goes on until every fault has struck as often as it is to.
+LONG_S = 600.0
+PLACES = {"postgresql": ("18", "16"), "sqlite": ("sqlite", "sqlite-wal")}
+TRANSPORTS = ("http", "stdio")
+
+
+def settings_of(fault: Fault, turn: int) -> tuple[str, str]:
+    """Place and transport of a fault in this turn.
+
+    Within a turn each place has one transport, so that a short run starts few programs; the next turn has the other.
+    """
+    places = fault.places or [place for product, each in PLACES.items() for place in each if fault.is_for(product)]
+    pairs = [(place, TRANSPORTS[(at + turn) % 2]) for at, place in enumerate(places)]
+    fitting = [pair for pair in pairs if pair[1] in fault.transports] or [(places[0], fault.transports[0])]
+    return fitting[(turn // 2 + FAULTS.index(fault)) % len(fitting)]
+
+
+async def run(seconds: float, seed: int, only: Sequence[str]) -> Run:
+    """Every round that was played."""
+    chosen = [fault for fault in FAULTS if not only or any(word in fault.name for word in only)]
+    rounds: list[Round] = []
+    strikes: Counter[str] = Counter()
+    not_played: dict[str, str] = {}
+    calm = next(fault for fault in FAULTS if fault.name == CALM)
+    began = time.monotonic()
+
+    def is_due(fault: Fault) -> bool:
+        wanted = fault.least if seconds >= LONG_S else 1
+        lacks = (time.monotonic() - began < seconds and seconds >= LONG_S) or strikes[fault.name] < wanted
+        return fault.name not in not_played and lacks
+
+    with TemporaryDirectory(prefix="schema-mcp-faults-") as directory:
+        async with AsyncExitStack() as stack:
+            theatre = Theatre(stack, Path(directory))
+            turn = seed % 4
+            while due := [fault for fault in chosen if is_due(fault)]:
+                for fault in random.Random(seed + turn).sample(due, len(due)):
+                    if not is_due(fault):
+                        continue
+                    place, transport = settings_of(fault, turn)
+                    try:
+                        stage = await theatre.stage(place, transport, stepped=fault.stepped)
+                    except NotHere as reason:
+                        not_played[fault.name] = str(reason)
+                        continue
+                    if fault.needs is not None and fault.needs not in stage.tools:
+                        not_played[fault.name] = f"there is no tool {fault.needs}"
+                        continue
+                    if stage.base is None and fault is not calm:
+                        rounds.append(shown(await play(calm, stage, seed)))
+                        strikes[CALM] += 1
+                    rounds.append(shown(await play(fault, stage, seed)))
+                    strikes[fault.name] += max(1, rounds[-1].strikes)
+                turn += 1
+            versions = theatre.versions()
+    return Run(rounds=rounds, seed=seed, seconds=time.monotonic() - began, versions=versions, not_played=not_played)
+
+
+def shown(played: Round) -> Round:
+    """The round, told in a line, with its findings."""
+    back = "never" if played.recovery_s is None else f"{played.recovery_s:.2f} s"
+    codes = ", ".join(f"{count} {code}" for code, count in played.codes.most_common())
+    print(
+        f"{played.fault:40} {played.place:12} {played.transport:5} strikes {played.strikes:3} inside {played.inside:3} "
+        f"back {back:7} {codes}",
+        flush=True,
+    )
+    for finding in played.findings[:10]:
+        print(f"    {finding}", flush=True)
+    return played
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0, help=f"each fault once; from {LONG_S:g} on, that long")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="repeats what was chosen by chance")
+    parser.add_argument("--only", nargs="*", default=[], help="faults whose name has one of these words in it")
+    parser.add_argument("--write", action="store_true", help="writes the table into docs/reliability.md")
+    given = parser.parse_args()
+    print(f"seed {given.seed}", flush=True)
+    done = asyncio.run(run(given.seconds, given.seed, given.only))
+    for name, reason in done.not_played.items():
+        print(f"{name:40} not played: {reason}")
+    print(f"seed {given.seed}: {len(done.rounds)} rounds in {done.seconds:.0f} s, {done.findings} findings")
+    if given.write:
+        PAGE.write_text(page_with(PAGE.read_text(), done, FAULTS))
+    return 1 if done.findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

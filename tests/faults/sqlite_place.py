@@ -1,0 +1,124 @@
+"""A SQLite file to strike, alone in its directory."""
+
+import asyncio
+import sqlite3
+from collections import Counter
+from collections.abc import Set
+from contextlib import closing
+from pathlib import Path
+
+from tests.faults.oracle import Found, Remains
+from tests.faults.places import MIGRATIONS, TABLES
+from tests.faults.program import Program
+
+_SQLITE = """
+    CREATE TABLE singles (id INTEGER PRIMARY KEY, call TEXT NOT NULL, note TEXT);
+    CREATE TABLE many (id INTEGER PRIMARY KEY, call TEXT NOT NULL, part INTEGER);
+    CREATE TABLE lefts (id INTEGER PRIMARY KEY, call TEXT NOT NULL);
+    CREATE TABLE rights (id INTEGER PRIMARY KEY, call TEXT NOT NULL);
+    CREATE TABLE graves (id INTEGER PRIMARY KEY, call TEXT NOT NULL);
+    CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL DEFAULT 0, call TEXT);
+    CREATE TABLE gate (id INTEGER PRIMARY KEY);
+    CREATE TABLE big (id INTEGER PRIMARY KEY, filler TEXT);
+    CREATE TABLE steps (call TEXT);
+    CREATE TABLE deleted (call TEXT);
+    WITH RECURSIVE n (x) AS (SELECT 0 UNION ALL SELECT x + 1 FROM n WHERE x < 39)
+        INSERT INTO counters (name) SELECT 'counter' || x FROM n;
+    WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 2000)
+        INSERT INTO big SELECT x, printf('%.900c', 'x') FROM n;
+    CREATE TRIGGER note_step AFTER UPDATE ON counters WHEN NEW.call <> ''
+        BEGIN INSERT INTO steps VALUES (NEW.call); END;
+    CREATE TRIGGER note_deleted AFTER DELETE ON graves BEGIN INSERT INTO deleted VALUES (OLD.call); END;
+"""
+
+
+class SqlitePlace:
+    """A file, alone in its directory. `mode`: of its journal, "delete" or "wal"."""
+
+    product = "sqlite"
+    variables: dict[str, str]
+
+    def __init__(self, name: str, path: Path, mode: str) -> None:
+        self.name = name
+        self.path = path
+        self.mode = mode
+        self.url = str(path)
+        self.variables = {}
+        self._before: tuple[Path, Set[str]] | None = None
+        self.make(path)
+
+    def make(self, path: Path) -> None:
+        """The tables in a new file there."""
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute(f"PRAGMA journal_mode = {self.mode}")
+            connection.executescript(_SQLITE)
+            connection.executescript((MIGRATIONS / "sqlite/idempotency.sql").read_text())
+
+    def open(self) -> sqlite3.Connection:
+        """A connection of somebody else's; whoever asks closes it."""
+        return sqlite3.connect(self.path, isolation_level=None, timeout=20, check_same_thread=False)
+
+    async def clear(self) -> None:
+        """Nothing of an earlier round is in the tables."""
+        await asyncio.to_thread(self._clear)
+
+    async def found(self) -> Found:
+        """How many rows of each call the tables have."""
+        now = await asyncio.to_thread(rows_in, self.path)
+        if self._before is None:
+            return now
+        path, ids = self._before
+        self._before = None
+        then = await asyncio.to_thread(rows_in, path)
+        return {
+            table: now[table] + Counter({id_: count for id_, count in then[table].items() if id_ in ids})
+            for table in TABLES
+        }
+
+    def keep_of(self, path: Path, ids: Set[str]) -> None:
+        """For the next `found`: the calls of these ids were done when the file there was the database."""
+        self._before = (path, ids)
+
+    async def remains(self, program: Program) -> Remains:
+        """What of the program is there now, its open files and threads included."""
+        return await asyncio.to_thread(self._remains, program)
+
+    async def close(self) -> None:
+        pass
+
+    def _clear(self) -> None:
+        with closing(self.open()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for table in ("graves", *TABLES):  # what a trigger notes of it goes last
+                connection.execute(f"DELETE FROM {table}")
+            connection.execute("UPDATE counters SET value = 0, call = ''")
+            connection.execute("COMMIT")
+
+    def _remains(self, program: Program) -> Remains:
+        held = 0
+        with closing(self.open()) as connection:
+            connection.execute("PRAGMA busy_timeout = 0")
+            try:
+                connection.execute("BEGIN EXCLUSIVE")
+                connection.execute("ROLLBACK")
+            except sqlite3.OperationalError:
+                held = 1
+        journal = self.path.with_name(self.path.name + "-journal")
+        return Remains(
+            locks=held,
+            transactions=int(journal.exists() and journal.stat().st_size > 0 and self.mode == "delete"),
+            files=program.files(),
+            threads=program.threads(),
+            held_connections=None,
+        )
+
+
+def rows_in(path: Path) -> Found:
+    """How many rows of each call the tables of that file have. Raises: AssertionError when the file is damaged."""
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=20)) as connection:
+        (checked,) = connection.execute("PRAGMA integrity_check").fetchone()
+        assert checked == "ok", checked
+        return {
+            table: Counter(dict(connection.execute(f"SELECT call, count(*) FROM {table} GROUP BY call")))
+            for table in TABLES
+        }
