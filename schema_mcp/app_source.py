@@ -128,6 +128,7 @@ def wire(
         sql_session_limits(settings),
         size=1,
         acquire_timeout_s=settings.pool.acquire_timeout_s,
+        beside=database,
     )
     role = RoleCheck(database, observe)
     selection = select(source)

@@ -54,6 +54,7 @@ class PostgresqlDialect:
     """`portable_reader`: read information_schema instead of pg_catalog (`watch.reader`)."""
 
     name = "postgresql"
+    remote = True
     gate_interval_s: float | None = None
     has_statement_timeout = True
     nulls_first = False
