@@ -143,6 +143,7 @@ def wire(
         size=1,
         acquire_timeout_s=settings.pool.acquire_timeout_s,
         queue=queue_limits(settings),
+        beside=database,
     )
     transaction_database = Database(
         source.name,
@@ -151,6 +152,7 @@ def wire(
         transaction_session_limits(settings),
         size=settings.pool.transaction_size,
         acquire_timeout_s=settings.pool.acquire_timeout_s,
+        beside=database,
     )
     role = RoleCheck(database, observe)
     selection = select(source)

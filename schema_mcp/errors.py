@@ -161,10 +161,24 @@ class StillReferenced(StatementRefused):
 
 
 class Unavailable(CallError):
-    """The database or a connection to it cannot be had now. Nothing was sent."""
+    """The database or a connection to it cannot be had now. Nothing was sent, or nothing of it was kept.
 
-    def __init__(self, code: ErrorCode, message: str, hint: str, *, sqlstate: str | None = None) -> None:
-        super().__init__(code, message, hint, retryable=True, sqlstate=sqlstate)
+    `retryable` False: somebody has to put something right first. Else `retry_after_s`, in the details, is when another
+    try is worth it.
+    """
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        hint: str,
+        *,
+        sqlstate: str | None = None,
+        retryable: bool = True,
+        retry_after_s: float = 1.0,
+    ) -> None:
+        details = {"retry_after_s": round(retry_after_s, 2)} if retryable else None
+        super().__init__(code, message, hint, retryable=retryable, sqlstate=sqlstate, details=details)
 
 
 class LimitReached(CallError):

@@ -16,7 +16,7 @@ PIECE_BYTES = 16
 
 
 class Proxy:
-    """`url` leads through here. `lost`: how many connections `lose` has broken."""
+    """`url` leads through here. `opened`: how many connections there were; `lost`: how many `lose` has broken."""
 
     def __init__(self, url: str) -> None:
         self._target = urlsplit(url)
@@ -32,6 +32,7 @@ class Proxy:
         self._then: Callable[[], None] = _nothing
         self.url = ""
         self.lost = 0
+        self.opened = 0
 
     def listens_on(self, port: int) -> None:
         """Told once, before anybody connects."""
@@ -83,6 +84,7 @@ class Proxy:
         """One connection, until either side ends it."""
         task = asyncio.current_task()
         self._serving.add(task)
+        self.opened += 1
         moving, asked = self._moving, asyncio.Event()  # asked: something was passed on whose reply is to be lost
         with suppress(OSError):
             onward_reader, onward = await asyncio.open_connection(self._target.hostname, self._target.port)

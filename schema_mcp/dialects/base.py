@@ -198,6 +198,8 @@ class Dialect(Protocol):
     name: str
     #: The SQLAlchemy dialect that compiles for the driver.
     sqlalchemy: SqlalchemyDialect
+    #: Connecting goes to a server, which may be away; else to a file.
+    remote: bool
     #: The gate is so cheap that it is looked at this often, in seconds, however long the poll; None: as configured.
     gate_interval_s: float | None
     #: The database itself ends a statement at the session's limit.

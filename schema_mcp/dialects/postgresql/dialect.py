@@ -56,6 +56,7 @@ class PostgresqlDialect:
     """`portable_reader`: read information_schema instead of pg_catalog (`watch.reader`)."""
 
     name = "postgresql"
+    remote = True
     gate_interval_s: float | None = None
     has_statement_timeout = True
     nulls_first = False
@@ -91,9 +92,10 @@ class PostgresqlDialect:
             "statement_timeout": _milliseconds(limits.statement_timeout_s),
             "lock_timeout": _milliseconds(limits.lock_timeout_s),
             "idle_in_transaction_session_timeout": _milliseconds(limits.idle_in_transaction_timeout_s),
-            "default_transaction_read_only": "on" if limits.read_only else "off",
             **_TEXT_FORMAT,
         }
+        if limits.read_only:  # else as the database has it for the role: whoever set it to read-only means it
+            settings["default_transaction_read_only"] = "on"
         dsn = url.set(drivername="postgresql").difference_update_query(_OTHERS_PARAMETERS)
 
         async def connect() -> asyncpg.Connection:

@@ -46,6 +46,7 @@ class SqliteDialect:
     """Connections are `SqliteConnection`, as the options for the engine make them."""
 
     name = "sqlite"
+    remote = False
     gate_interval_s: float | None = 0.1
     #: Whoever runs a statement cancels it, which interrupts it.
     has_statement_timeout = False
