@@ -46,6 +46,7 @@ def tool_limits(settings: Settings) -> ToolLimits:
         max_filters=settings.limits.filters,
         max_insert_rows=settings.limits.insert_rows,
         max_affected_rows=settings.access.max_affected_rows,
+        max_bytes=settings.results.max_bytes,
         sources=tuple(source.name for source in settings.served),
     )
 

@@ -105,7 +105,7 @@ def plan(
         return statement.returning(*selected), choice.returning, 0
 
     names = tuple(column.name for column in choice.returning)
-    statement = target.compiled((action, shape, conditions.shape, names), built).statement(named)
+    statement = target.compiled((action, shape, conditions.shape, names), built, writes=True).statement(named)
     return StatementPlan(
         source=target.table.name.source,
         table=target.table.name,

@@ -24,6 +24,7 @@ from schema_mcp.dialects.base import (
 from schema_mcp.dialects.postgresql import conditions, errors, inserts, reader, statements, values
 from schema_mcp.dialects.postgresql.aggregates import PostgresqlAggregates
 from schema_mcp.dialects.postgresql.fetch import QUERIES
+from schema_mcp.dialects.postgresql.row_object import UNBOUNDED, RowObject
 from schema_mcp.dialects.postgresql.sql import PostgresqlSql
 from schema_mcp.dialects.postgresql.transactions import PostgresqlTransactions
 from schema_mcp.dialects.queries import load
@@ -75,6 +76,7 @@ class PostgresqlDialect:
     outcomes = load("schema_mcp.dialects.postgresql", "outcome.sql")
     idempotency = load("schema_mcp.dialects.postgresql", "idempotency.sql")
     excess = QUERIES["excess"].sql
+    unbounded = UNBOUNDED
     sql: SqlAccess = PostgresqlSql()
     transactions: TransactionAccess = PostgresqlTransactions()
 
@@ -143,8 +145,7 @@ class PostgresqlDialect:
         """The JSON object as text, made by the database; order keys as text, as they come back in."""
         selected: list[sa.ColumnElement[Any]] = [sa.cast(key, sa.Text()) for key in keys]
         if columns:
-            exact = [values.exact(column, type_) for _, column, type_ in columns]
-            selected.insert(0, values.RowObject([label for label, _, _ in columns], exact))
+            selected.insert(0, RowObject(columns, values.exact))
         return selected
 
     def fetch(self, connection: Connection, statement: Statement, max_rows: int) -> AsyncGenerator[list[Row], None]:

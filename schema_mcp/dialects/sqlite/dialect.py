@@ -36,7 +36,7 @@ from schema_mcp.dialects.transactions import TransactionAccess
 from schema_mcp.errors import CallError, CatalogReadError, ConfigurationError
 from schema_mcp.schema.model import Column, Table
 from schema_mcp.schema.select import Selection
-from schema_mcp.schema.types import SqlType
+from schema_mcp.schema.types import SqlType, TypeKind
 
 #: pragma_table_list (sqlite.org/releaselog/3_37_0.html) tells shadow tables from tables.
 MIN_VERSION = (3, 37, 0)
@@ -70,6 +70,8 @@ class SqliteDialect:
     outcomes: Mapping[str, Query] = MappingProxyType({})
     idempotency = load("schema_mcp.dialects.sqlite", "idempotency.sql")
     excess = ""
+    #: SQLite lives in this process: what it reads is here already, however it is asked.
+    unbounded: frozenset[TypeKind] = frozenset()
     sql: SqlAccess = SqliteSql()
     transactions: TransactionAccess = SqliteTransactions()
 

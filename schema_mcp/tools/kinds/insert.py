@@ -128,7 +128,7 @@ def _statements(
 
     def compiled(size: int) -> Compiled:
         shape = ("insert", size, names, conflict, tuple([column.name for column in returning]))
-        return target.compiled(shape, partial(build, size))
+        return target.compiled(shape, partial(build, size), writes=True)
 
     tells = conflict is not None and bool(conflict.updates)
     if dialect.binds_lists and names:
@@ -159,6 +159,8 @@ def _answer(target: Target, given: int, may_meet: bool, with_rows: bool, result:
     members.append(b'"dry_run":' + orjson.dumps(result.rolled_back) + b',"outcome":' + orjson.dumps(result.outcome))
     if result.truncated:
         members.append(b'"truncated":true')
+    if result.cut_columns:
+        members.append(b'"cut_columns":' + orjson.dumps(result.cut_columns))
     return b"{" + b",".join(members) + b"}"
 
 
