@@ -33,6 +33,8 @@ class Proxy:
         self.url = ""
         self.lost = 0
         self.opened = 0
+        #: How many connections have ended, by whomever.
+        self.over = 0
 
     def listens_on(self, port: int) -> None:
         """Told once, before anybody connects."""
@@ -47,10 +49,13 @@ class Proxy:
         """Passes on what was held back, and all that follows."""
         self._moving.set()
 
-    def forget(self) -> None:
-        """The connections there are lead nowhere any more, as behind a firewall that has forgotten them."""
-        self._moving.clear()
-        self._moving = _set()
+    def forget(self) -> Callable[[], None]:
+        """The connections there are lead nowhere any more, as behind a firewall that has forgotten them; until what
+        this gives is called.
+        """
+        held, self._moving = self._moving, _set()
+        held.clear()
+        return held.set
 
     def reset(self) -> None:
         """Breaks every open connection; new ones are served."""
@@ -98,6 +103,7 @@ class Proxy:
             onward.transport.abort()
         writer.transport.abort()
         self._serving.discard(task)
+        self.over += 1
 
     async def ended(self) -> None:
         """Breaks every connection; returns when nothing runs any more."""

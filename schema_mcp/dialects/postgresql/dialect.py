@@ -23,6 +23,7 @@ from schema_mcp.dialects.base import (
 )
 from schema_mcp.dialects.postgresql import conditions, errors, inserts, reader, statements, values
 from schema_mcp.dialects.postgresql.aggregates import PostgresqlAggregates
+from schema_mcp.dialects.postgresql.connection import CancellingConnection
 from schema_mcp.dialects.postgresql.fetch import QUERIES
 from schema_mcp.dialects.postgresql.row_object import UNBOUNDED, RowObject
 from schema_mcp.dialects.postgresql.sql import PostgresqlSql
@@ -102,7 +103,10 @@ class PostgresqlDialect:
 
         async def connect() -> asyncpg.Connection:
             return await asyncpg.connect(
-                dsn.render_as_string(hide_password=False), server_settings=settings, timeout=CONNECT_TIMEOUT_S
+                dsn.render_as_string(hide_password=False),
+                server_settings=settings,
+                timeout=CONNECT_TIMEOUT_S,
+                connection_class=CancellingConnection,
             )
 
         return sa.URL.create("postgresql+asyncpg"), {"async_creator": connect}
