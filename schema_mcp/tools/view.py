@@ -9,6 +9,7 @@ from schema_mcp.errors import CallError
 from schema_mcp.schema.model import Schema, TableName
 from schema_mcp.state.records import Change
 from schema_mcp.tools.base import Action, JsonSchema, Plan, StatementPlan
+from schema_mcp.tools.context import ContextPlan
 from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.relationships import Relationship
 from schema_mcp.tools.target import Target, ToolLimits
@@ -156,6 +157,6 @@ class ServerTool(Protocol):
         """Independent of the tables."""
         ...
 
-    def plan(self, view: CatalogView, arguments: Mapping[str, Any], caller: Caller) -> Plan | BatchPlan:
+    def plan(self, view: CatalogView, arguments: Mapping[str, Any], caller: Caller) -> Plan | BatchPlan | ContextPlan:
         """What the call becomes. Raises: CallError."""
         ...
