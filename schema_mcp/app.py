@@ -112,8 +112,10 @@ async def _running(
         transactions=transactions,
         status=lambda caller: _status(app, settings, caller),
         list_ttl_ms=round(settings.watch.poll_interval_s * 1000),
+        context_idle_s=settings.tools.context_idle_s,
     )
     reload = Reload(settings, sources, service, swap)
+    reload.subscribe(lambda new: setattr(service.contexts, "idle_s", new.tools.context_idle_s))
     app = App(
         sources=MappingProxyType(sources),
         registry=registry,
@@ -177,7 +179,8 @@ def _tell(app: App, before: Catalog, after: Catalog) -> None:
     if after.schemas.keys() >= app.sources.keys():
         app.service.freshness.ready.set()
     waited_for = not app.service.listed and (not app.watcher.first_look.is_set() or bool(after.unconfirmed))
-    if before.listed_json != after.listed_json and not waited_for:
+    changed = before.listed_json != after.listed_json or before.session_specs(()) != after.session_specs(())
+    if changed and not waited_for:
         app.list_changed.set()
     else:
         app.service.replaced(before, after)

@@ -86,10 +86,13 @@ class ToolsSettings:
     max_listed: int = 100
     #: Tables whose tools are listed whatever the surface.
     pin: tuple[str, ...] = ()
-    #: Tools that are not there unless they are named here: "activate_tables".
+    #: Tools that are not there unless they are named here: "activate_tables"; "set_context", with get_context and
+    #: clear_context.
     groups: tuple[str, ...] = ()
     #: Tools in one page of tools/list. Many clients read only the first page.
     page_size: int = 1000
+    #: Seconds without a call after which what a session has set by set_context ends.
+    context_idle_s: float = 3_600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +247,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "watch.reader": ("auto", "information_schema"),
     "watch.listen": ("auto", "off"),
     "tools.surface": ("auto", "tables", "generic", "progressive"),
-    "tools.groups": ("activate_tables",),
+    "tools.groups": ("activate_tables", "set_context"),
     "server.transport": ("stdio", "http"),
     "log.level": ("debug", "info", "warning", "error"),
 }
@@ -257,6 +260,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "watch.debounce_s": (0, 60),
     "tools.max_listed": (1, 100_000),
     "tools.page_size": (1, 100_000),
+    "tools.context_idle_s": (1, 31_536_000),
     "results.default_limit": (1, 1_000_000),
     "results.max_rows": (1, 1_000_000),
     "results.include_rows": (1, 1_000_000),

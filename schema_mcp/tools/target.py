@@ -4,11 +4,12 @@ Made for each generation of the catalog; a table that did not change keeps its t
 statements.
 """
 
+import copy
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
 
@@ -20,6 +21,7 @@ from schema_mcp.schema.model import Column, Table, TableName
 from schema_mcp.schema.types import SqlType, TypeKind
 from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.naming import column_keys, display_name, near
+from schema_mcp.tools.standing import Standing
 
 #: Compiled statements kept for one table, and other things that were made of it.
 MAX_SHAPES = 200
@@ -98,6 +100,8 @@ class Target:
     cursor_secret: CursorSecret
     #: Names of columns that the table had earlier in this process and has no more.
     former_columns: frozenset[str] = frozenset()
+    #: Conditions that hold besides those of a call; whoever phrases a statement on the table puts them in.
+    standing: tuple[Standing, ...] = ()
     keys: Mapping[str, str] = field(init=False)
     by_key: Mapping[str, Column] = field(init=False)
     #: These two are made when they are first asked for: of most of 10,000 tables nobody ever does.
@@ -116,6 +120,20 @@ class Target:
         by_key |= {keys[column.name]: column for column in self.table.columns}
         object.__setattr__(self, "keys", keys)
         object.__setattr__(self, "by_key", by_key)
+
+    def under(self, standing: tuple[Standing, ...], default_limit: int | None = None) -> Self:
+        """The table under these conditions. Both share their compiled statements: a shape names the columns of all.
+
+        `default_limit`: rows where a call says nothing.
+        """
+        if not standing and default_limit is None:
+            return self
+        limits = self.limits if default_limit is None else replace(self.limits, default_limit=default_limit)
+        other = copy.copy(self)
+        object.__setattr__(other, "_relation", self.relation)  # statements are known by it
+        object.__setattr__(other, "standing", standing)
+        object.__setattr__(other, "limits", limits)
+        return other
 
     @property
     def digest(self) -> str:

@@ -11,6 +11,7 @@ from schema_mcp.caller import Caller
 from schema_mcp.dialects.base import Conflict, DriverValue, GivenRows, Statement
 from schema_mcp.errors import ErrorCode, InvalidArgument
 from schema_mcp.schema.model import Column
+from schema_mcp.tools import narrowing
 from schema_mcp.tools.arguments import read_boolean, read_list, refuse_unknown
 from schema_mcp.tools.base import Action, JsonSchema, Result, StatementPlan
 from schema_mcp.tools.conflict import WORDS, read_on_conflict
@@ -62,6 +63,9 @@ class InsertTool:
         returning = _read_returning(target, read_list(arguments, "returning"))
         dry_run = read_boolean(arguments, "dry_run")
         on_conflict = read_on_conflict(view, target, arguments)
+        if target.standing:
+            narrowing.check_conflict(target, on_conflict.key, on_conflict.updates)
+            arguments = {**arguments, "rows": narrowing.filled(target, read_list(arguments, "rows"))}
         runs = read_runs(target, read_list(arguments, "rows"))
         statements: list[Statement] = []
         for run in runs:
