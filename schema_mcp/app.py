@@ -10,13 +10,14 @@ from types import MappingProxyType
 import sqlalchemy as sa
 
 from schema_mcp.app_reload import LOOK_INTERVAL_S, FileWatch, Reload
-from schema_mcp.app_settings import policy, surface, tool_limits
+from schema_mcp.app_settings import cache_limits, policy, surface, tool_limits
 from schema_mcp.app_source import AppSource, database_url, wire
 from schema_mcp.catalog.build import BuildSettings, Catalog, build
 from schema_mcp.catalog.registry import Registry
 from schema_mcp.config.model import Settings
 from schema_mcp.config.origin import Origin
 from schema_mcp.dialects.choose import choose_dialect
+from schema_mcp.execute.cache import ResultCache
 from schema_mcp.execute.engines import Database
 from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.observe.events import Observe
@@ -91,8 +92,9 @@ async def _running(
     build_settings = _build_settings(settings, urls)
     registry = Registry(build(build_settings, {}, None))
     swap = Swap(registry, build_settings, observe)
+    cache = ResultCache(cache_limits(settings)) if settings.cache.ttl_s else None
     sources = {
-        source.name: wire(settings, source, urls[source.name], registry, swap, build_settings, observe)
+        source.name: wire(settings, source, urls[source.name], registry, swap, build_settings, observe, cache)
         for source in settings.served
     }
     watcher = Watcher({name: source.follower for name, source in sources.items()}, registry)
@@ -106,6 +108,7 @@ async def _running(
         status=lambda: _status(app, settings),
         list_ttl_ms=round(settings.watch.poll_interval_s * 1000),
     )
+    service.dispatch.cache = cache
     reload = Reload(settings, sources, service, swap)
     app = App(
         sources=MappingProxyType(sources),

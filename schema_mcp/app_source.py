@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from schema_mcp.catalog.registry import Registry
 from schema_mcp.config.database import KEY, SAMPLE, parse_database
 from schema_mcp.config.model import SOURCE, Settings, SourceSettings
 from schema_mcp.dialects.base import Reading
+from schema_mcp.execute.cache import ResultCache
 from schema_mcp.execute.engines import Database
 from schema_mcp.execute.executor import Executor
 from schema_mcp.execute.sql import SqlExecutor
@@ -52,10 +54,12 @@ class AppSource:
     sql: SqlExecutor
     #: Keeps idempotency keys for a database that has no table for them.
     keys: Keys
+    #: To be told of each end of a write; None: nobody wants to know.
+    wrote: Callable[[], None] | None
 
     def executor(self, settings: Settings) -> Executor:
         """Runs calls under these limits."""
-        return Executor(self.database, execution_limits(settings), self.follower.notice, self.keys)
+        return Executor(self.database, execution_limits(settings), self.follower.notice, self.keys, self.wrote)
 
     def resettling(self, settings: Settings) -> Callable[[], None]:
         """A function that cannot fail: what begins after its call is held to these limits by the database; what runs
@@ -110,8 +114,10 @@ def wire(
     swap: Swap,
     build_settings: BuildSettings,
     observe: Observe,
+    cache: ResultCache | None = None,
 ) -> AppSource:
     """The source, which does nothing yet. Raises: ConfigurationError."""
+    wrote = None if cache is None else partial(cache.drop, source.name)
     dialect = build_settings.dialects[source.name]
     where = place(settings, source, url)
     database = Database(
@@ -179,8 +185,9 @@ def wire(
         keeper=keeper,
         listener=Listener(database, follower.notice, observe) if listens else None,
         role=role,
-        sql=SqlExecutor(sql_database, execution_limits(settings), follower.notice),
+        sql=SqlExecutor(sql_database, execution_limits(settings), follower.notice, wrote),
         keys=keys,
+        wrote=wrote,
     )
 
 

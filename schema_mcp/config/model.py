@@ -139,6 +139,19 @@ class LimitsSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSettings:
+    """`[cache]`: answers of calls that read, given again."""
+
+    #: Seconds for which an answer is given again to the same caller for the same call; 0: never. What others write to
+    #: the database in that time is not seen.
+    ttl_s: float = 0.0
+    #: Most answers that are kept.
+    max_entries: int = 1_000
+    #: Most bytes of answers that are kept.
+    max_bytes: int = 64_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     """`[server]`: how clients reach it."""
 
@@ -192,6 +205,7 @@ class Settings:
     results: ResultsSettings = field(default_factory=ResultsSettings)
     pool: PoolSettings = field(default_factory=PoolSettings)
     limits: LimitsSettings = field(default_factory=LimitsSettings)
+    cache: CacheSettings = field(default_factory=CacheSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     state: StateSettings = field(default_factory=StateSettings)
     log: LogSettings = field(default_factory=LogSettings)
@@ -246,6 +260,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "limits.filters": (1, 500),
     "limits.concurrent_calls": (0, 1_000),
     "limits.queued_calls": (0, 1_000_000),
+    "cache.ttl_s": (0, 86_400),
+    "cache.max_entries": (1, 1_000_000),
+    "cache.max_bytes": (1_000, 10_000_000_000),
     "server.port": (0, 65_535),
     "state.max_changes": (1, 10_000_000),
     "state.lock_timeout_s": (0.01, 3_600),
