@@ -10,7 +10,7 @@ from types import MappingProxyType
 import sqlalchemy as sa
 
 from schema_mcp.app_reload import LOOK_INTERVAL_S, FileWatch, Reload
-from schema_mcp.app_settings import policy, surface, tool_limits, transaction_limits
+from schema_mcp.app_settings import cache_limits, policy, surface, tool_limits, transaction_limits
 from schema_mcp.app_source import AppSource, database_url, wire
 from schema_mcp.caller import Caller
 from schema_mcp.catalog.build import BuildSettings, Catalog, build
@@ -18,6 +18,7 @@ from schema_mcp.catalog.registry import Registry
 from schema_mcp.config.model import Settings
 from schema_mcp.config.origin import Origin
 from schema_mcp.dialects.choose import choose_dialect
+from schema_mcp.execute.cache import ResultCache
 from schema_mcp.execute.engines import Database
 from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.execute.transactions import Transactions
@@ -94,12 +95,15 @@ async def _running(
     build_settings = _build_settings(settings, urls)
     registry = Registry(build(build_settings, {}, None))
     swap = Swap(registry, build_settings, observe)
+    cache = ResultCache(cache_limits(settings)) if settings.cache.ttl_s else None
     sources = {
-        source.name: wire(settings, source, urls[source.name], registry, swap, build_settings, observe)
+        source.name: wire(settings, source, urls[source.name], registry, swap, build_settings, observe, cache)
         for source in settings.served
     }
     transactions = Transactions(
-        {name: source.transaction_database for name, source in sources.items()}, transaction_limits(settings)
+        {name: source.transaction_database for name, source in sources.items()},
+        transaction_limits(settings),
+        wrote=cache.drop if cache is not None else lambda source: None,
     )
     watcher = Watcher({name: source.follower for name, source in sources.items()}, registry)
     service = CatalogToolService(
@@ -114,6 +118,7 @@ async def _running(
         list_ttl_ms=round(settings.watch.poll_interval_s * 1000),
         context_idle_s=settings.tools.context_idle_s,
     )
+    service.dispatch.cache = cache
     reload = Reload(settings, sources, service, swap)
     reload.subscribe(lambda new: setattr(service.contexts, "idle_s", new.tools.context_idle_s))
     app = App(

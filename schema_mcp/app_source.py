@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -25,6 +26,7 @@ from schema_mcp.catalog.registry import Registry
 from schema_mcp.config.database import KEY, SAMPLE, parse_database
 from schema_mcp.config.model import SOURCE, Settings, SourceSettings
 from schema_mcp.dialects.base import Reading
+from schema_mcp.execute.cache import ResultCache
 from schema_mcp.execute.engines import Database
 from schema_mcp.execute.executor import Executor
 from schema_mcp.execute.sql import SqlExecutor
@@ -60,11 +62,14 @@ class AppSource:
     transaction_database: Database
     #: Keeps idempotency keys for a database that has no table for them.
     keys: Keys
+    #: To be told of each end of a write; None: nobody wants to know.
+    wrote: Callable[[], None] | None
     observe: Observe
 
     def executor(self, settings: Settings) -> Executor:
         """Runs calls under these limits."""
-        return Executor(self.database, execution_limits(settings), self.follower.notice, self.keys, self.observe)
+        limits = execution_limits(settings)
+        return Executor(self.database, limits, self.follower.notice, self.keys, self.observe, self.wrote)
 
     def resettling(self, settings: Settings) -> Callable[[], None]:
         """A function that cannot fail: what begins after its call is held to these limits by the database; what runs
@@ -122,8 +127,10 @@ def wire(
     swap: Swap,
     build_settings: BuildSettings,
     observe: Observe,
+    cache: ResultCache | None = None,
 ) -> AppSource:
     """The source, which does nothing yet. Raises: ConfigurationError."""
+    wrote = None if cache is None else partial(cache.drop, source.name)
     dialect = build_settings.dialects[source.name]
     where = place(settings, source, url)
     database = Database(
@@ -201,9 +208,10 @@ def wire(
         keeper=keeper,
         listener=Listener(database, follower.notice, observe) if listens else None,
         role=role,
-        sql=SqlExecutor(sql_database, execution_limits(settings), follower.notice),
+        sql=SqlExecutor(sql_database, execution_limits(settings), follower.notice, wrote),
         transaction_database=transaction_database,
         keys=keys,
+        wrote=wrote,
         observe=observe,
     )
 

@@ -27,7 +27,9 @@ from schema_mcp.tools.options import PLAIN, CallOptions
 
 
 class Executor:
-    """Runs plans against one database. `on_stale` is told when the database no longer knows what a plan names."""
+    """Runs plans against one database. `on_stale` is told when the database no longer knows what a plan names; `wrote`
+    of the end of each call that writes, whatever it was.
+    """
 
     def __init__(
         self,
@@ -36,7 +38,9 @@ class Executor:
         on_stale: Callable[[], None],
         keys: Keys | None = None,
         observe: Observe = lambda _: None,
+        wrote: Callable[[], None] | None = None,
     ) -> None:
+        self.wrote = wrote
         self.database = database
         self.limits = limits
         self.on_stale = on_stale
@@ -48,6 +52,14 @@ class Executor:
 
         Raises: CallError; asyncio.CancelledError once nothing of the call runs in the database any more.
         """
+        if not plan.writes or self.wrote is None:
+            return await self._run(plan, table, generation, options)
+        try:
+            return await self._run(plan, table, generation, options)
+        finally:
+            self.wrote()
+
+    async def _run(self, plan: StatementPlan, table: Table, generation: int, options: CallOptions) -> Result:
         if plan.once is None or self.keys is None:
             return await _alone(self._attempts(plan, table, generation, options))
         if await self._keeps_keys(plan, table, generation, options):
@@ -71,7 +83,11 @@ class Executor:
                 if await self._keeps_keys(step.plan, step.table, generation, options):
                     break
                 raise StepFailed(step, no_key_in_a_batch())
-        return await self._steps(steps, generation, options).run()
+        try:
+            return await self._steps(steps, generation, options).run()
+        finally:
+            if self.wrote is not None and any(step.plan.writes for step in steps):
+                self.wrote()
 
     async def _keeps_keys(self, plan: StatementPlan, table: Table, generation: int, options: CallOptions) -> bool:
         """Whether the database keeps idempotency keys beside its data. Raises: as `run`."""

@@ -29,9 +29,18 @@ BATCH_ROWS, BATCH_BYTES = 500, 1_000_000
 
 
 class SqlExecutor:
-    """Runs `SqlPlan`s against one database. `on_write` is told of each commit: it may have changed the schema."""
+    """Runs `SqlPlan`s against one database. `on_write` is told of each commit: it may have changed the schema;
+    `wrote` of the end of each statement that may write, whatever it was.
+    """
 
-    def __init__(self, database: Database, limits: ExecutionLimits, on_write: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        limits: ExecutionLimits,
+        on_write: Callable[[], None],
+        wrote: Callable[[], None] | None = None,
+    ) -> None:
+        self.wrote = wrote
         self.database = database
         self.limits = limits
         self.on_write = on_write
@@ -76,6 +85,9 @@ class SqlExecutor:
                 raise
             else:
                 raise with_limit(translated, limits) from error
+        finally:
+            if plan.writes and self.wrote is not None:
+                self.wrote()
         if plan.writes:
             self.on_write()
         return run.result(generation, access.plan_text(run.rows) if plan.explain else "")
