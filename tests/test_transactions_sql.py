@@ -110,7 +110,11 @@ async def test_what_a_statement_sets_is_met_by_nobody_else(accounts: Place) -> N
     ) as program:
         for end in ("commit_transaction", "rollback_transaction"):
             id_ = await begun(program.peer)
-            for text in ("SET statement_timeout = 29000", "SET DateStyle = 'German'", "CREATE TEMP TABLE mine (id int)"):
+            for text in (
+                "SET statement_timeout = 29000",
+                "SET DateStyle = 'German'",
+                "CREATE TEMP TABLE mine (id int)",
+            ):
                 await sql(program.peer, id_, text)
             await program.peer.call(end, {"transaction_id": id_})
         id_ = await begun(program.peer)
@@ -118,6 +122,6 @@ async def test_what_a_statement_sets_is_met_by_nobody_else(accounts: Place) -> N
             program.peer,
             id_,
             "SELECT current_setting('statement_timeout') AS a, current_setting('DateStyle') AS b, "
-            "to_regclass('mine') AS c",
+            "to_regclass('t') AS c",
         )
         assert shown == [{"a": "30s", "b": "ISO, YMD", "c": None}]
