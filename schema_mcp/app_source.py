@@ -35,6 +35,7 @@ from schema_mcp.tools.base import SourceStatus
 from schema_mcp.watch.follower import Follower, Rhythm
 from schema_mcp.watch.listen import Listener
 from schema_mcp.watch.role import RoleCheck
+from schema_mcp.watch.rows import RowWatch
 from schema_mcp.watch.swap import Swap
 
 
@@ -52,10 +53,13 @@ class AppSource:
     sql: SqlExecutor
     #: Keeps idempotency keys for a database that has no table for them.
     keys: Keys
+    #: Tells who waits for it that rows have changed.
+    rows: RowWatch
 
     def executor(self, settings: Settings) -> Executor:
         """Runs calls under these limits."""
-        return Executor(self.database, execution_limits(settings), self.follower.notice, self.keys)
+        limits = execution_limits(settings)
+        return Executor(self.database, limits, self.follower.notice, self.keys, wrote=self.rows.wrote)
 
     def resettling(self, settings: Settings) -> Callable[[], None]:
         """A function that cannot fail: what begins after its call is held to these limits by the database; what runs
@@ -177,6 +181,7 @@ def wire(
         role=role,
         sql=SqlExecutor(sql_database, execution_limits(settings), follower.notice),
         keys=keys,
+        rows=RowWatch(database, observe),
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 
+from schema_mcp.dialects.counters import Counters
 from schema_mcp.dialects.queries import Query
 from schema_mcp.dialects.sql import SqlAccess
 from schema_mcp.errors import CallError, StatementRefused
@@ -234,6 +235,8 @@ class Dialect(Protocol):
     excess: str
     #: How a statement of a caller's own is run.
     sql: SqlAccess
+    #: How it tells that rows have changed.
+    counters: Counters
 
     def engine_options(self, url: sa.URL, limits: SessionLimits) -> tuple[sa.URL, Mapping[str, Any]]:
         """The URL for `create_async_engine` and its keyword arguments (connect_args and such), limits set."""

@@ -4,7 +4,7 @@ A call runs in a task of its own (`server.calls` sees to it) that cancellation r
 statement is stopped in the database and rolled back before the cancellation goes on, and a second one changes nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from schema_mcp.errors import OutcomeUnknown
@@ -19,28 +19,43 @@ from schema_mcp.execute.once import (
 )
 from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.execute.steps import Done, Step, StepFailed
-from schema_mcp.schema.model import Table
+from schema_mcp.schema.model import Table, TableName
 from schema_mcp.state.keys import Keys
 from schema_mcp.tools.base import Result, StatementPlan
 from schema_mcp.tools.options import PLAIN, CallOptions
 
 
 class Executor:
-    """Runs plans against one database. `on_stale` is told when the database no longer knows what a plan names."""
+    """Runs plans against one database.
+
+    `on_stale` is told when the database no longer knows what a plan names, `wrote` which tables were written to.
+    """
 
     def __init__(
-        self, database: Database, limits: ExecutionLimits, on_stale: Callable[[], None], keys: Keys | None = None
+        self,
+        database: Database,
+        limits: ExecutionLimits,
+        on_stale: Callable[[], None],
+        keys: Keys | None = None,
+        *,
+        wrote: Callable[[Iterable[TableName]], None] = lambda tables: None,
     ) -> None:
         self.database = database
         self.limits = limits
         self.on_stale = on_stale
         self.keys = keys
+        self._wrote = wrote
 
     async def run(self, plan: StatementPlan, table: Table, generation: int, options: CallOptions = PLAIN) -> Result:
         """The plan's result.
 
         Raises: CallError; asyncio.CancelledError once nothing of the call runs in the database any more.
         """
+        result = await self._run(plan, table, generation, options)
+        self._tell([plan])
+        return result
+
+    async def _run(self, plan: StatementPlan, table: Table, generation: int, options: CallOptions) -> Result:
         if plan.once is None or self.keys is None:
             return await _alone(self._attempts(plan, table, generation, options))
         if await self._keeps_keys(plan, table, generation, options):
@@ -64,7 +79,13 @@ class Executor:
                 if await self._keeps_keys(step.plan, step.table, generation, options):
                     break
                 raise StepFailed(step, no_key_in_a_batch())
-        return await Attempts(self.database, self.limits, self.on_stale, steps, generation, options).run()
+        done = await Attempts(self.database, self.limits, self.on_stale, steps, generation, options).run()
+        self._tell([step.plan for step in steps])
+        return done
+
+    def _tell(self, plans: Sequence[StatementPlan]) -> None:
+        if tables := {plan.table for plan in plans if plan.writes and not plan.dry_run}:
+            self._wrote(tables)
 
     async def _keeps_keys(self, plan: StatementPlan, table: Table, generation: int, options: CallOptions) -> bool:
         """Whether the database keeps idempotency keys beside its data. Raises: as `run`."""

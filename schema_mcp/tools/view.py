@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from schema_mcp.caller import Caller
 from schema_mcp.errors import CallError
@@ -13,6 +13,7 @@ from schema_mcp.tools.context import ContextPlan
 from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.relationships import Relationship
 from schema_mcp.tools.target import Target, ToolLimits
+from schema_mcp.tools.waiting import WaitPlan
 
 
 class CatalogView(Protocol):
@@ -145,6 +146,10 @@ class BatchPlan:
     together: bool
 
 
+#: What the tools of the server become.
+ServerPlan: TypeAlias = Plan | BatchPlan | ContextPlan | WaitPlan
+
+
 class ServerTool(Protocol):
     """A tool of the server itself: always there, the same whatever the tables."""
 
@@ -157,6 +162,6 @@ class ServerTool(Protocol):
         """Independent of the tables."""
         ...
 
-    def plan(self, view: CatalogView, arguments: Mapping[str, Any], caller: Caller) -> Plan | BatchPlan | ContextPlan:
+    def plan(self, view: CatalogView, arguments: Mapping[str, Any], caller: Caller) -> ServerPlan:
         """What the call becomes. Raises: CallError."""
         ...

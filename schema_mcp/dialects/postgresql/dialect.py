@@ -21,8 +21,10 @@ from schema_mcp.dialects.base import (
     Value,
     translate_row,
 )
+from schema_mcp.dialects.counters import Counters
 from schema_mcp.dialects.postgresql import conditions, errors, inserts, reader, statements, values
 from schema_mcp.dialects.postgresql.aggregates import PostgresqlAggregates
+from schema_mcp.dialects.postgresql.counters import PostgresqlCounters
 from schema_mcp.dialects.postgresql.fetch import QUERIES
 from schema_mcp.dialects.postgresql.sql import PostgresqlSql
 from schema_mcp.dialects.queries import load
@@ -72,6 +74,7 @@ class PostgresqlDialect:
     idempotency = load("schema_mcp.dialects.postgresql", "idempotency.sql")
     excess = QUERIES["excess"].sql
     sql: SqlAccess = PostgresqlSql()
+    counters: Counters = PostgresqlCounters()
 
     def __init__(self, *, portable_reader: bool = False) -> None:
         self.portable_reader = portable_reader
