@@ -25,9 +25,11 @@ from schema_mcp.execute.transactions import Transactions
 from schema_mcp.observe.events import Observe
 from schema_mcp.server.activated import ListChanged
 from schema_mcp.server.tool_service import CatalogToolService
+from schema_mcp.server.waits import Waits
 from schema_mcp.state.keeper import Keeper
 from schema_mcp.tools.base import ServerStatus
 from schema_mcp.tools.cursor import CursorSecret
+from schema_mcp.watch.changes import SchemaChanges
 from schema_mcp.watch.listen import Listener
 from schema_mcp.watch.poll import Poll
 from schema_mcp.watch.swap import Swap
@@ -43,6 +45,7 @@ class App:
     watcher: Watcher
     service: CatalogToolService
     transactions: Transactions
+    changes: SchemaChanges
     #: Set after each change of the served list; whoever tells the clients clears it.
     list_changed: ListChanged
     reload: Reload
@@ -94,6 +97,8 @@ async def _running(
 ) -> AsyncIterator[App]:
     build_settings = _build_settings(settings, urls)
     registry = Registry(build(build_settings, {}, None))
+    changes = SchemaChanges()
+    registry.subscribe(changes.replaced)
     swap = Swap(registry, build_settings, observe)
     cache = ResultCache(cache_limits(settings)) if settings.cache.ttl_s else None
     sources = {
@@ -127,11 +132,14 @@ async def _running(
         watcher=watcher,
         service=service,
         transactions=transactions,
+        changes=changes,
         list_changed=service.list_changed,
         reload=reload,
         file_watch=FileWatch(origin, reload, observe) if origin is not None else None,
     )
     registry.subscribe(lambda before, after: _tell(app, before, after))
+    rows = {name: source.rows for name, source in sources.items()}
+    Waits(changes, rows, lambda: reload.settings.limits.call_timeout_s).add_to(service.dispatch)
     ticks = [(source.follower.interval_s, source.follower.tick) for source in sources.values()]
     tasks = {
         asyncio.create_task(watcher.run(), name="watcher"),
@@ -141,6 +149,7 @@ async def _running(
     for name, source in sources.items():
         tasks.add(asyncio.create_task(source.keeper.run(), name=f"keeper of {name}"))
         tasks.add(asyncio.create_task(source.role.run(), name=f"role in {name}"))
+        tasks.add(asyncio.create_task(source.rows.run(), name=f"changes of rows in {name}"))
         if source.listener is not None:
             tasks.add(asyncio.create_task(source.listener.run(), name=f"listener of {name}"))
     if app.file_watch is not None:

@@ -87,7 +87,7 @@ class ToolsSettings:
     #: Tables whose tools are listed whatever the surface.
     pin: tuple[str, ...] = ()
     #: Tools that are not there unless they are named here: "activate_tables"; "set_context", with get_context and
-    #: clear_context.
+    #: clear_context; "wait_for_change".
     groups: tuple[str, ...] = ()
     #: Tools in one page of tools/list. Many clients read only the first page.
     page_size: int = 1000
@@ -261,7 +261,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "watch.reader": ("auto", "information_schema"),
     "watch.listen": ("auto", "off"),
     "tools.surface": ("auto", "tables", "generic", "progressive"),
-    "tools.groups": ("activate_tables", "set_context"),
+    "tools.groups": ("activate_tables", "set_context", "wait_for_change"),
     "server.transport": ("stdio", "http"),
     "log.level": ("debug", "info", "warning", "error"),
 }

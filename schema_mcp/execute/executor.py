@@ -19,6 +19,7 @@ from schema_mcp.execute.once import (
 )
 from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.execute.steps import Done, Step, StepFailed
+from schema_mcp.execute.writes import UNTOLD, Writes
 from schema_mcp.observe.events import Observe
 from schema_mcp.schema.model import Table
 from schema_mcp.state.keys import Keys
@@ -27,9 +28,7 @@ from schema_mcp.tools.options import PLAIN, CallOptions
 
 
 class Executor:
-    """Runs plans against one database. `on_stale` is told when the database no longer knows what a plan names; `wrote`
-    of the end of each call that writes, whatever it was.
-    """
+    """Runs plans against one database. `on_stale` is told when the database no longer knows what a plan names."""
 
     def __init__(
         self,
@@ -38,9 +37,9 @@ class Executor:
         on_stale: Callable[[], None],
         keys: Keys | None = None,
         observe: Observe = lambda _: None,
-        wrote: Callable[[], None] | None = None,
+        writes: Writes = UNTOLD,
     ) -> None:
-        self.wrote = wrote
+        self.writes = writes
         self.database = database
         self.limits = limits
         self.on_stale = on_stale
@@ -52,12 +51,15 @@ class Executor:
 
         Raises: CallError; asyncio.CancelledError once nothing of the call runs in the database any more.
         """
-        if not plan.writes or self.wrote is None:
+        if not plan.writes:
             return await self._run(plan, table, generation, options)
         try:
-            return await self._run(plan, table, generation, options)
+            result = await self._run(plan, table, generation, options)
         finally:
-            self.wrote()
+            self.writes.ended()
+        if not plan.dry_run:
+            self.writes.committed([plan.table])
+        return result
 
     async def _run(self, plan: StatementPlan, table: Table, generation: int, options: CallOptions) -> Result:
         if plan.once is None or self.keys is None:
@@ -83,11 +85,15 @@ class Executor:
                 if await self._keeps_keys(step.plan, step.table, generation, options):
                     break
                 raise StepFailed(step, no_key_in_a_batch())
+        written = {step.plan.table for step in steps if step.plan.writes and not step.plan.dry_run}
         try:
-            return await self._steps(steps, generation, options).run()
+            done = await self._steps(steps, generation, options).run()
         finally:
-            if self.wrote is not None and any(step.plan.writes for step in steps):
-                self.wrote()
+            if written:
+                self.writes.ended()
+        if written:
+            self.writes.committed(written)
+        return done
 
     async def _keeps_keys(self, plan: StatementPlan, table: Table, generation: int, options: CallOptions) -> bool:
         """Whether the database keeps idempotency keys beside its data. Raises: as `run`."""
