@@ -4,11 +4,12 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import sqlalchemy as sa
 
+from schema_mcp.app_operations import operations
 from schema_mcp.app_reload import LOOK_INTERVAL_S, FileWatch, Reload
 from schema_mcp.app_settings import policy, surface, tool_limits
 from schema_mcp.app_source import AppSource, database_url, wire
@@ -18,9 +19,12 @@ from schema_mcp.config.model import Settings
 from schema_mcp.config.origin import Origin
 from schema_mcp.dialects.choose import choose_dialect
 from schema_mcp.execute.engines import Database
+from schema_mcp.execute.operations import Operations
 from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.observe.events import Observe
 from schema_mcp.server.activated import ListChanged
+from schema_mcp.server.dispatch import Dispatch
+from schema_mcp.server.operations import OperationCalls
 from schema_mcp.server.tool_service import CatalogToolService
 from schema_mcp.state.keeper import Keeper
 from schema_mcp.tools.base import ServerStatus
@@ -39,6 +43,7 @@ class App:
     registry: Registry
     watcher: Watcher
     service: CatalogToolService
+    operations: Operations
     #: Set after each change of the served list; whoever tells the clients clears it.
     list_changed: ListChanged
     reload: Reload
@@ -103,8 +108,22 @@ async def _running(
         {name: source.keeper for name, source in sources.items()},
         observe,
         sql={name: source.sql for name, source in sources.items()},
-        status=lambda: _status(app, settings),
+        status=lambda caller: replace(_status(app, settings), operations=calls.status(caller)),
         list_ttl_ms=round(settings.watch.poll_interval_s * 1000),
+    )
+    working = operations(settings, [source.keys.place for source in sources.values()])
+    long = Dispatch(
+        {name: source.long.executor for name, source in sources.items()},
+        {name: source.long.sql for name, source in sources.items()},
+        lambda call: service.tried(call, long.run),
+    )
+    service.tasks = calls = OperationCalls(
+        working,
+        service,
+        long,
+        observe,
+        max_bytes=settings.results.max_bytes,
+        task_after_s=settings.operations.task_after_s,
     )
     reload = Reload(settings, sources, service, swap)
     app = App(
@@ -112,6 +131,7 @@ async def _running(
         registry=registry,
         watcher=watcher,
         service=service,
+        operations=working,
         list_changed=service.list_changed,
         reload=reload,
         file_watch=FileWatch(origin, reload, observe) if origin is not None else None,
@@ -121,6 +141,7 @@ async def _running(
     tasks = {
         asyncio.create_task(watcher.run(), name="watcher"),
         asyncio.create_task(_settle(app), name="first tables"),
+        asyncio.create_task(working.follow(), name="operations"),
     }
     for name, source in sources.items():
         tasks.add(asyncio.create_task(source.keeper.run(), name=f"keeper of {name}"))
@@ -136,7 +157,7 @@ async def _running(
         yield app
     finally:
         poll.stop()
-        await asyncio.gather(*[source.keeper.finish() for source in sources.values()])
+        await asyncio.gather(working.close(), *[source.keeper.finish() for source in sources.values()])
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)

@@ -7,6 +7,7 @@ from schema_mcp.catalog.surface import Surface
 from schema_mcp.config.model import Settings
 from schema_mcp.config.rules import parse_rule
 from schema_mcp.dialects.base import SessionLimits
+from schema_mcp.execute.operations import OperationLimits
 from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.security.policy import AccessMode, Policy, SqlMode
 from schema_mcp.tools.target import ToolLimits
@@ -53,6 +54,35 @@ def execution_limits(settings: Settings) -> ExecutionLimits:
         max_bytes=settings.results.max_bytes,
         idempotency_keep_s=settings.state.idempotency_keep_s,
     )
+
+
+def operation_limits(settings: Settings) -> OperationLimits:
+    """How many operations may run, and how large their results may be."""
+    given = settings.operations
+    return OperationLimits(
+        max_running=given.max_running,
+        per_caller=given.per_caller,
+        max_rows=given.max_rows,
+        max_result_bytes=given.max_result_bytes,
+        max_kept_bytes=given.max_kept_bytes,
+        keep_s=given.keep_s,
+    )
+
+
+def operation_execution_limits(settings: Settings) -> ExecutionLimits:
+    """What the call of an operation may take."""
+    max_s = settings.operations.max_s
+    return replace(execution_limits(settings), statement_timeout_s=max_s, call_timeout_s=max_s)
+
+
+def operation_session_limits(settings: Settings) -> SessionLimits:
+    """As `session_limits`, for sessions that operations use."""
+    return replace(session_limits(settings), statement_timeout_s=settings.operations.max_s)
+
+
+def operation_sql_session_limits(settings: Settings) -> SessionLimits:
+    """As `sql_session_limits`, for sessions that operations use."""
+    return replace(operation_session_limits(settings), read_only=not policy(settings).sql_writes)
 
 
 def session_limits(settings: Settings) -> SessionLimits:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from schema_mcp.app_operations import LongRunners, long_runners
 from schema_mcp.app_settings import execution_limits, session_limits, sql_session_limits
 from schema_mcp.catalog.build import BuildSettings, Catalog
 from schema_mcp.catalog.past import past
@@ -50,6 +51,8 @@ class AppSource:
     role: RoleCheck
     #: Runs callers' own statements, where they are allowed.
     sql: SqlExecutor
+    #: The same for operations, on connections of their own that may be busy for long.
+    long: LongRunners
     #: Keeps idempotency keys for a database that has no table for them.
     keys: Keys
 
@@ -66,11 +69,13 @@ class AppSource:
         reopen = self.database.reopening(session_limits(settings))
         reopen_sql = self.sql.database.reopening(sql_session_limits(settings))
         limits = execution_limits(settings)
+        resettle_long = self.long.resettling(settings)
 
         def resettle() -> None:
             reopen()
             reopen_sql()
             self.sql.limits = limits
+            resettle_long()
 
         return resettle
 
@@ -78,6 +83,7 @@ class AppSource:
         """Closes the connections."""
         await self.database.close()
         await self.sql.database.close()
+        await self.long.close()
 
     def status(self, catalog: Catalog, settings: Settings) -> SourceStatus:
         """How it stands."""
@@ -176,6 +182,7 @@ def wire(
         listener=Listener(database, follower.notice, observe) if listens else None,
         role=role,
         sql=SqlExecutor(sql_database, execution_limits(settings), follower.notice),
+        long=long_runners(settings, source.name, url, dialect, follower.notice, keys),
         keys=keys,
     )
 

@@ -191,9 +191,9 @@ async def test_the_annotations_say_what_a_tool_does(staff: Place) -> None:
     found = {name: hints(tool) for name, tool in (await tools_of(staff)).items()}
     reading, inserting = (True, None, None, False), (False, False, None, False)
     assert found == {
-        name: inserting if name.startswith(("insert_", "run_batch")) else reading
+        name: inserting if name.startswith(("insert_", "run_batch", "start_operation")) else reading
         for name in [*FIXED, "insert_staff", "query_staff", "query_staff_names"]
-    }
+    } | {"cancel_operation": (False, False, True, False)}
     read_only = {name: hints(tool) for name, tool in (await tools_of(staff, access__mode="read")).items()}
     assert read_only == {name: reading for name in found if not name.startswith("insert_")}
     writing = {name: hints(tool) for name, tool in (await tools_of(staff, access__mode="write")).items()}
@@ -222,8 +222,8 @@ async def test_the_two_tools_of_a_table_of_twelve_columns_cost_at_most_3300_byte
 
 
 async def test_a_list_that_would_be_too_long_names_the_tools_that_reach_every_table(staff: Place) -> None:
-    assert list(await tools_of(staff, tools__max_listed=10)) == FIXED
-    assert list(await tools_of(staff, tools__max_listed=11)) == [
+    assert list(await tools_of(staff, tools__max_listed=13)) == FIXED
+    assert list(await tools_of(staff, tools__max_listed=14)) == [
         *FIXED,
         "insert_staff",
         "query_staff",

@@ -15,8 +15,9 @@ from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown
 from schema_mcp.execute.cut import cut
 from schema_mcp.execute.engines import Database
 from schema_mcp.execute.perform import STOP_TIMEOUT_S, ExecutionLimits
+from schema_mcp.execute.rows import write
 from schema_mcp.tools.base import SqlPlan, SqlResult
-from schema_mcp.tools.options import PLAIN, CallOptions
+from schema_mcp.tools.options import PLAIN, CallOptions, Progress, RowSink
 
 #: Statements of callers' own that run at once, each on a connection besides the pool's.
 MAX_AT_ONCE = 4
@@ -46,7 +47,9 @@ class SqlExecutor:
         prefix = access.explaining(analyze=plan.analyze) if plan.explain else ""
         statement = SqlStatement(sql=plan.sql, parameters=plan.parameters, writes=plan.writes, prefix=prefix)
         limits = self.limits  # a call keeps those that it began with
-        run = _Run(plan.limit, limits.max_bytes)
+        run = (
+            _Run(plan.limit, limits.max_bytes) if options.sink is None else _SunkRun(plan.limit, options.sink, options)
+        )
         timeout_s = options.call_timeout_s(limits.call_timeout_s)
         try:
             async with (
@@ -94,6 +97,7 @@ class SqlExecutor:
                 run.opened = opened = await access.open(connection, statement)
                 while not run.full and (rows := await opened.fetch(run.wanted)):
                     run.add(rows)
+                    await run.settle()
             if statement.writes:
                 run.committing = True
                 try:
@@ -158,6 +162,9 @@ class _Run:
             self.rows.append(row)
             self.size += len(row) + 1
 
+    async def settle(self) -> None:
+        """As `Rows.settle`."""
+
     def result(self, generation: int, plan: str) -> SqlResult:
         assert self.opened is not None
         return SqlResult(
@@ -169,6 +176,42 @@ class _Run:
             plan=plan,
             generation=generation,
         )
+
+
+class _SunkRun(_Run):
+    """Rows on their way into a sink: no more than those of one fetch are here."""
+
+    def __init__(self, limit: int, sink: RowSink, options: CallOptions) -> None:
+        super().__init__(limit, 0)
+        self._sink = sink
+        self._report = options.report
+        self._written = 0
+        sink.begin()
+
+    @property
+    def wanted(self) -> int:
+        if not self._written:
+            return 1
+        return max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, self.largest), self.limit + 1 - self._written))
+
+    def add(self, rows: list[bytes]) -> None:
+        room = self._sink.room
+        for row in rows:
+            room -= len(row) + 1
+            if self._written + len(self.rows) >= self.limit or room < 0:
+                self.full = True
+                return
+            self.largest = max(self.largest, len(row))
+            self.rows.append(row)
+
+    async def settle(self) -> None:
+        """As `SunkRows.settle`."""
+        rows, self.rows = self.rows, []
+        if rows:
+            await write(self._sink, rows)
+            self._written += len(rows)
+            if self._report is not None:
+                self._report(Progress(done=self._written, message=f"{self._written} rows so far"))
 
 
 def _busy(name: str) -> Unavailable:

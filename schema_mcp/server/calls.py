@@ -11,7 +11,6 @@ from typing import Any, Generic, TypeVar
 import anyio
 
 from schema_mcp.errors import ErrorCode, LimitReached
-from schema_mcp.server.service import ToolAnswer
 
 #: How long calls may go on once the server is to stop.
 GRACE_S = 0.5
@@ -21,16 +20,17 @@ UNWIND_S = 0.5
 ANSWER_S = 0.25
 
 Item = TypeVar("Item", bound=Hashable)
+Given = TypeVar("Given")
 
 
 class Calls:
     """Runs calls until told to stop. `run` never returns while anything of its call still runs."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[ToolAnswer]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = False
 
-    async def run(self, call: Coroutine[Any, Any, ToolAnswer]) -> ToolAnswer:
+    async def run(self, call: Coroutine[Any, Any, Given]) -> Given:
         """The call's answer.
 
         Raises: LimitReached (`cancelled`) when the server stops; asyncio.CancelledError when the client gave up;

@@ -7,7 +7,7 @@ A new kind of plan is added with its runner (`add`) where the program is put tog
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from schema_mcp.caller import Caller
@@ -19,7 +19,8 @@ from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.server.batch import run_apart, run_together
 from schema_mcp.server.service import UnknownToolError
 from schema_mcp.tools.base import AnswerPlan, SqlPlan, StatementPlan
-from schema_mcp.tools.options import PLAIN, CallOptions, Report, read_options, takes_options
+from schema_mcp.tools.options import PLAIN, CallOptions, Report, RowSink, read_options, takes_options
+from schema_mcp.tools.target import Target
 from schema_mcp.tools.view import BatchCall, BatchPlan
 
 
@@ -31,6 +32,8 @@ class Call:
     arguments: Mapping[str, Any]
     caller: Caller
     report: Report | None = None
+    #: Where rows go that are more than an answer may hold; None: they are part of the answer.
+    sink: RowSink | None = None
 
 
 #: The JSON of an answer, and how many rows it tells of.
@@ -63,22 +66,33 @@ class Dispatch:
 
     async def run(self, catalog: Catalog, call: Call) -> Answered:
         """The answer. Raises: CallError; UnknownToolError; asyncio.CancelledError once nothing of it runs any more."""
-        options, arguments = PLAIN, call.arguments
+        plan, options, target = self.planned(catalog, call)
+        if target is not None:
+            result = await self.runs(plan.source).run(plan, target.table, catalog.generation, options)
+            return plan.answer(result), result.affected
+        if isinstance(plan, AnswerPlan):
+            return plan.json, 0
+        return await self._runners[type(plan)](catalog, plan, call, options)
+
+    def planned(self, catalog: Catalog, call: Call) -> tuple[Any, CallOptions, Target | None]:
+        """The plan, how to run it, and of a table's tool the table. Raises: CallError; UnknownToolError."""
         if (server_tool := catalog.server_tools.get(call.name)) is not None:
+            options, arguments = PLAIN, call.arguments
             if takes_options(server_tool.action):
                 options, arguments = read_options(arguments, call.report)
-            server_plan = server_tool.plan(catalog, arguments, call.caller)
-            if isinstance(server_plan, AnswerPlan):
-                return server_plan.json, 0
-            return await self._runners[type(server_plan)](catalog, server_plan, call, options)
+            plan = server_tool.plan(catalog, arguments, call.caller)
+            if call.sink is not None and isinstance(plan, SqlPlan):
+                limit = call.sink.max_rows if arguments.get("limit") is None else plan.limit
+                return replace(plan, limit=limit), replace(options, sink=call.sink), None
+            return plan, options, None
         try:
-            tool, target, arguments = catalog.find(call.name, arguments)
+            tool, target, arguments = catalog.find(call.name, call.arguments)
         except UnknownTool:
             raise UnknownToolError(call.name) from None
         options, arguments = read_options(arguments, call.report)
-        plan = tool.plan(catalog, target, arguments, call.caller)
-        result = await self.runs(plan.source).run(plan, target.table, catalog.generation, options)
-        return plan.answer(result), result.affected
+        if call.sink is not None:
+            options, target = replace(options, sink=call.sink), _widened(target, call.sink.max_rows)
+        return tool.plan(catalog, target, arguments, call.caller), options, target
 
     def runs(self, source: str) -> Runs:
         """What runs the plans of a call on that source."""
@@ -120,3 +134,8 @@ class Dispatch:
             if plan.otherwise is None or not limit.expired():
                 raise
             return plan.otherwise(f"it takes longer than {plan.timeout_s:g} s"), 0
+
+
+def _widened(target: Target, max_rows: int) -> Target:
+    """The same table, of which so many rows may be asked for, and are where the call does not say."""
+    return replace(target, limits=replace(target.limits, default_limit=max_rows, max_rows=max_rows))

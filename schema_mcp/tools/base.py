@@ -35,6 +35,10 @@ class Action(StrEnum):
     EXPLAIN = "explain"
     #: Whatever the calls in it do.
     BATCH = "batch"
+    #: Starts what the call in it does.
+    START = "start"
+    #: Stops work, and touches no row.
+    CANCEL = "cancel"
     #: Touches no row: describing, refreshing.
     INSPECT = "inspect"
 
@@ -262,6 +266,8 @@ class ServerStatus:
     sources: tuple[SourceStatus, ...]
     listed_tools: int
     listed_bytes: int
+    #: What runs in the background, with the caller's own.
+    operations: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,9 @@
 They are taken off before a kind plans, so that no kind knows of them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from schema_mcp.errors import ErrorCode, InvalidArgument
 from schema_mcp.tools.base import Action, JsonSchema
@@ -25,12 +25,35 @@ class Progress:
 Report: TypeAlias = Callable[[Progress], None]
 
 
+class RowSink(Protocol):
+    """Takes the rows of a query instead of its answer. `max_rows`: it never asks for more."""
+
+    max_rows: int
+
+    @property
+    def room(self) -> int:
+        """How many bytes more it takes."""
+        ...
+
+    def begin(self) -> None:
+        """The first row comes next, whatever came before."""
+        ...
+
+    def write(self, rows: Sequence[bytes]) -> None:
+        """Takes these too, JSON objects. Blocks; for a thread."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOptions:
-    """`timeout_s`: of the whole call, where that is less than the server allows. `report`: None: nobody listens."""
+    """`timeout_s`: of the whole call, where that is less than the server allows. `report`: None: nobody listens.
+
+    `sink`: where the rows of a query go; None: into its answer.
+    """
 
     timeout_s: float | None = None
     report: Report | None = None
+    sink: RowSink | None = None
 
     def call_timeout_s(self, most_s: float) -> float:
         """Seconds that the call may take; `most_s` is what the server allows."""

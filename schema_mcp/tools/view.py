@@ -10,6 +10,7 @@ from schema_mcp.schema.model import Schema, TableName
 from schema_mcp.state.records import Change
 from schema_mcp.tools.base import Action, JsonSchema, Plan, StatementPlan
 from schema_mcp.tools.cursor import CursorSecret
+from schema_mcp.tools.operations import OperationPlan
 from schema_mcp.tools.relationships import Relationship
 from schema_mcp.tools.target import Target, ToolLimits
 
@@ -156,6 +157,6 @@ class ServerTool(Protocol):
         """Independent of the tables."""
         ...
 
-    def plan(self, view: CatalogView, arguments: Mapping[str, Any], caller: Caller) -> Plan | BatchPlan:
+    def plan(self, view: CatalogView, arguments: Mapping[str, Any], caller: Caller) -> Plan | BatchPlan | OperationPlan:
         """What the call becomes. Raises: CallError."""
         ...

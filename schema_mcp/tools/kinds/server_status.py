@@ -56,6 +56,7 @@ def _answer(status: ServerStatus) -> bytes:
         members = {"sources": [_source(source)], "history": _history(source.history)}
     else:
         members = {"sources": [_one_of_several(source) for source in status.sources]}
+    members["operations"] = status.operations
     return orjson.dumps({"schema_version": status.generation, **members, "surface": surface})
 
 
