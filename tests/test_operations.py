@@ -337,3 +337,23 @@ async def test_progress_and_the_time_left_are_told_while_rows_come(place: Place)
         assert (await program.peer.call("cancel_operation", {"operation_id": id_}))["status"] == "cancelled"
         told = await program.peer.call("start_operation", {"tool": "query_many"})
         assert told["progress"]["total"] == 20_000
+
+
+@pytest.mark.parametrize("place", ["18"], indirect=True)
+async def test_a_server_that_reads_reads_in_operations_too_also_after_settings_changed(place: Place) -> None:
+    place.execute("CREATE TABLE notes (id integer PRIMARY KEY)")
+    place.execute(
+        "CREATE FUNCTION writes() RETURNS integer LANGUAGE sql VOLATILE AS 'INSERT INTO notes VALUES (1) RETURNING id'"
+    )
+    place.execute("CREATE VIEW writing AS SELECT writes() AS id")
+    async with inside(place.url, access__mode="read") as program:
+        told = await ended(program.peer, await start(program.peer, "query_writing"))
+        assert (told["status"], told["error"]["code"]) == ("failed", "read_only")
+        told = await program.peer.error("start_operation", {"tool": "insert_notes", "arguments": {"rows": [{"id": 1}]}})
+        assert told["code"] == "unknown_tool"
+    async with inside(place.url) as program:
+        settings = program.app.reload.settings
+        await ended(program.peer, await start(program.peer, "query_notes"))
+        await program.app.reload.apply(replace(settings, access=replace(settings.access, mode="read")))
+        told = await ended(program.peer, await start(program.peer, "query_writing"))
+        assert (told["status"], told["error"]["code"]) == ("failed", "read_only")

@@ -76,12 +76,13 @@ class OperationCalls:
         Where no further operation may begin, it is a call like any other.
         """
         call = Call(name=name, arguments=arguments, caller=caller)
-        action = self._action(self._service.catalog, name)
-        if action not in STARTED or "transaction_id" in arguments:
-            return await self._service.call(name, arguments, caller, report)
         try:
-            operation = await self._operations.begin(caller, name, _digest(call), ResultFormat.JSON, rows=False)
-        except CallError:
+            operation = None
+            if "transaction_id" not in arguments and await self._service.tried(call, self._may_be_started):
+                operation = await self._operations.begin(caller, name, _digest(call), ResultFormat.JSON, rows=False)
+        except (CallError, UnknownToolError):
+            operation = None  # what is wrong with it the call itself tells
+        if operation is None:
             return await self._service.call(name, arguments, caller, report)
         return await self._as_task(operation, call)
 
@@ -137,6 +138,12 @@ class OperationCalls:
             estimate = catalog.row_estimate(target)
             total = None if estimate is None else min(estimate, plan.limit or estimate)
         return action, total
+
+    async def _may_be_started(self, catalog: Catalog, call: Call) -> bool:
+        action = self._action(catalog, call.name)
+        if action is None:
+            raise UnknownToolError(call.name)
+        return action in STARTED
 
     def _action(self, catalog: Catalog, name: str) -> Action | None:
         if name in catalog.server_tools:
