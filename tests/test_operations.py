@@ -244,6 +244,18 @@ async def test_a_result_that_is_more_than_operations_may_give_says_so(place: Pla
         assert 100 < told["all_rows"] < 600
 
 
+@SQLITE
+async def test_results_that_fill_their_room_leave_none_for_others(place: Place) -> None:
+    place.execute(MANY["sqlite"].format(n=3_000))
+    async with inside(place.url, operations__max_kept_bytes=10_000) as program:
+        told = (await ended(program.peer, await start(program.peer, "query_many"), limit=1))["result"]
+        assert told["truncated"]
+        assert 100 < told["all_rows"] < 600
+        error = await program.peer.error("start_operation", {"tool": "query_many"})
+        assert error["code"] == "busy"
+        assert "operations.max_kept_bytes" in error["message"]
+
+
 @PLACES
 async def test_rows_of_a_callers_own_sql_are_kept_in_the_same_way(place: Place) -> None:
     place.execute(MANY[place.product].format(n=12_000))

@@ -106,7 +106,7 @@ def answer(result: dict[str, Any]) -> dict[str, Any]:
 async def test_a_long_call_becomes_a_task_whose_end_is_its_result(place: Place) -> None:
     pause = {
         "postgresql": "CREATE VIEW later AS SELECT 7 AS n FROM pg_sleep(0.6)",
-        "sqlite": "CREATE VIEW later AS WITH RECURSIVE s (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM s LIMIT 4000000) "
+        "sqlite": "CREATE VIEW later AS WITH RECURSIVE s (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM s LIMIT 1500000) "
         "SELECT 7 AS n FROM (SELECT count(*) AS c FROM s) WHERE c > 0",
     }
     place.execute(pause[place.product])

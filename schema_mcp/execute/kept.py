@@ -21,7 +21,7 @@ Given = TypeVar("Given")
 
 
 class Kept:
-    """`size`: bytes of all results when they were last measured."""
+    """`size`: bytes of all results, measured now and then and counted between."""
 
     def __init__(self, folder: ResultFolder, store: OperationStore | None) -> None:
         self.folder = folder
@@ -31,6 +31,10 @@ class Kept:
         self._opened = False
         self._store_opened = False
         self._timeout_s = STORE_TIMEOUT_S
+
+    def grow(self, size: int) -> None:
+        """Results have grown by so many bytes since they were measured."""
+        self.size += size
 
     async def open(self) -> None:
         """Makes the folder, once. Raises: Unavailable (`busy`) where no result could be kept."""
@@ -75,7 +79,7 @@ class Kept:
             await asyncio.to_thread(self.folder.write_answer, id_, answer)
         except OSError:
             return False
-        self.size += len(answer)
+        self.grow(len(answer))
         return True
 
     async def read_answer(self, record: OperationRecord) -> bytes:

@@ -94,6 +94,12 @@ class Operations:
         Raises: Unavailable (`busy`).
         """
         self._require_place(caller)
+        if rows and self.kept.size >= self.limits.max_kept_bytes:
+            raise Unavailable(
+                ErrorCode.BUSY,
+                f"the results of operations fill {self.kept.size} bytes, as many as may (operations.max_kept_bytes)",
+                "Nothing was started. They are removed when they are old (operations.keep_s).",
+            )
         id_ = f"op_{secrets.token_urlsafe(24)}"
         now = time.time()
         record = OperationRecord(
@@ -114,6 +120,7 @@ class Operations:
                 max_rows=self.limits.max_rows,
                 max_bytes=self.limits.max_result_bytes,
                 left_bytes=lambda: self.limits.max_kept_bytes - self.kept.size,
+                grown=self.kept.grow,
             )
         operation = Operation(record, caller, spool)
         self._known[id_] = operation  # it takes its place before anything is waited for
@@ -162,7 +169,7 @@ class Operations:
         record = found.record if isinstance(found, Operation) else found
         return OperationView(
             record=record,
-            stage=operation.stage if operation is not None and not operation.ended.is_set() else "ended",
+            stage=_stage(operation, record),
             kept=operation is None or operation.kept,
             keep_s=self.limits.keep_s,
             left_s=time_left(record, time.time()),
@@ -191,6 +198,8 @@ class Operations:
                     continue
                 if self._is_over(operation.record) or (not operation.kept and len(self._known) > MAX_REMEMBERED):
                     await self.forget(operation)
+                elif not operation.kept and operation.told:
+                    await self._put(operation)  # the store may be there again
                 elif operation.kept and operation.answer is None:
                     del self._known[id_]  # the store remembers it
             await self.kept.sweep(self._known.keys(), self.limits.keep_s)
@@ -276,6 +285,12 @@ class Operations:
             await self.kept.remove_files(record)
         if operation.told:
             await self._put(operation)
+
+
+def _stage(operation: Operation | None, record: OperationRecord) -> str:
+    if record.status is not OperationStatus.RUNNING:
+        return "ended"
+    return "running" if operation is None else operation.stage
 
 
 def _written(error: CallError) -> str:

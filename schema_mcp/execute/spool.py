@@ -16,26 +16,37 @@ _LOCK = "lock"
 
 
 class Spool:
-    """The file of one result's rows. `max_rows`, `max_bytes`: of it; `left_bytes` tells what all files leave it.
+    """The file of one result's rows. `max_rows`, `max_bytes`: of it; `left_bytes` tells what all files together leave,
+    and `grown` is told by how many bytes it grows.
 
     `rows`, `size`: what it holds.
     """
 
-    def __init__(self, path: Path, *, max_rows: int, max_bytes: int, left_bytes: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_rows: int,
+        max_bytes: int,
+        left_bytes: Callable[[], int],
+        grown: Callable[[int], None],
+    ) -> None:
         self.path = path
         self.max_rows = max_rows
         self.rows = 0
         self.size = 0
         self._max_bytes = max_bytes
         self._left_bytes = left_bytes
+        self._grown = grown
 
     @property
     def room(self) -> int:
         """How many bytes more it takes."""
-        return min(self._max_bytes, self._left_bytes()) - self.size
+        return min(self._max_bytes - self.size, self._left_bytes())
 
     def begin(self) -> None:
         """Empties it, as a try that is made again begins at the first row. Raises: OSError."""
+        self._grown(-self.size)
         self.rows = self.size = 0
         os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
 
@@ -45,7 +56,9 @@ class Spool:
         with open(os.open(self.path, os.O_WRONLY | os.O_APPEND), "ab") as file:
             file.writelines(row + b"\n" for row in rows)
         self.rows += len(rows)
-        self.size += sum(map(len, rows)) + len(rows)
+        size = sum(map(len, rows)) + len(rows)
+        self.size += size
+        self._grown(size)
 
 
 @dataclass(frozen=True, slots=True)

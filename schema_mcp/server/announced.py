@@ -10,7 +10,9 @@ from mcp.server.lowlevel import Server
 from mcp_types import EmptyResult, SetLevelRequestParams
 
 from schema_mcp.execute.operations import Operation
+from schema_mcp.observe.events import Observe
 from schema_mcp.server.changes import SEND_TIMEOUT_S
+from schema_mcp.server.results import internal_failure
 from schema_mcp.server.sessions import Context, Sessions
 
 LOGGER, LEVEL = "operations", "info"
@@ -21,8 +23,9 @@ _TOLD = frozenset({"debug", LEVEL})
 class Announced:
     """The announcements of one server."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, observe: Observe) -> None:
         self._sessions = sessions
+        self._observe = observe
         self._quiet: set[str] = set()
 
     def add_to(self, server: "Server[object]") -> None:
@@ -42,12 +45,15 @@ class Announced:
             "status": str(record.status),
             "message": f"operation {record.status}: check_operation tells its result",
         }
+        params = {"level": LEVEL, "logger": LOGGER, "data": data}
         for session in self._sessions:
-            if session.id == operation.caller.session and session.id not in self._quiet:
+            if session.id != operation.caller.session or session.id in self._quiet:
+                continue
+            try:
                 with anyio.move_on_after(SEND_TIMEOUT_S):
-                    await session.connection.notify(
-                        "notifications/message", {"level": LEVEL, "logger": LOGGER, "data": data}
-                    )
+                    await session.connection.notify("notifications/message", params)
+            except Exception as defect:  # noqa: BLE001 - the end of the operation's task
+                self._observe(internal_failure("telling of an operation's end", defect))
 
     async def _set_level(self, context: Context, params: SetLevelRequestParams) -> EmptyResult:
         session = self._sessions.caller(context).session

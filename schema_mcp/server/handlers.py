@@ -70,7 +70,7 @@ class ToolServer(Server[Any]):
         )
         self.observe = observe
         self.sessions = Sessions(self._forget)
-        self.announced = Announced(self.sessions)
+        self.announced = Announced(self.sessions, observe)
         self.announced.add_to(self)
         self.changes = Changes(self.sessions, observe)
         self.calls = Calls()

@@ -56,7 +56,9 @@ class OperationRecord:
 
 
 #: Of an operation whose server stopped or died.
-INTERRUPTED_MESSAGE = "the server that ran it stopped; what it had not committed was rolled back by the database"
+INTERRUPTED_MESSAGE = (
+    "the server that ran it stopped; what was not committed was rolled back: look whether a write was done"
+)
 
 
 class OperationStore:
