@@ -4,11 +4,12 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import sqlalchemy as sa
 
+from schema_mcp.app_operations import operations
 from schema_mcp.app_reload import LOOK_INTERVAL_S, FileWatch, Reload
 from schema_mcp.app_settings import cache_limits, policy, surface, tool_limits, transaction_limits
 from schema_mcp.app_source import AppSource, database_url, wire
@@ -20,10 +21,13 @@ from schema_mcp.config.origin import Origin
 from schema_mcp.dialects.choose import choose_dialect
 from schema_mcp.execute.cache import ResultCache
 from schema_mcp.execute.engines import Database
+from schema_mcp.execute.operations import Operations
 from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.execute.transactions import Transactions
 from schema_mcp.observe.events import Observe
 from schema_mcp.server.activated import ListChanged
+from schema_mcp.server.dispatch import Dispatch
+from schema_mcp.server.operations import OperationCalls
 from schema_mcp.server.tool_service import CatalogToolService
 from schema_mcp.server.waits import Waits
 from schema_mcp.state.keeper import Keeper
@@ -46,6 +50,7 @@ class App:
     service: CatalogToolService
     transactions: Transactions
     changes: SchemaChanges
+    operations: Operations
     #: Set after each change of the served list; whoever tells the clients clears it.
     list_changed: ListChanged
     reload: Reload
@@ -119,11 +124,27 @@ async def _running(
         observe,
         sql={name: source.sql for name, source in sources.items()},
         transactions=transactions,
-        status=lambda caller: _status(app, settings, caller),
+        status=lambda caller: replace(_status(app, settings, caller), operations=calls.status(caller)),
         list_ttl_ms=round(settings.watch.poll_interval_s * 1000),
         context_idle_s=settings.tools.context_idle_s,
     )
     service.dispatch.cache = cache
+    working = operations(settings, [source.keys.place for source in sources.values()])
+    long = Dispatch(
+        {name: source.long.executor for name, source in sources.items()},
+        {name: source.long.sql for name, source in sources.items()},
+        transactions,
+        lambda call: service.tried(call, long.run),
+    )
+    long.in_context = service.dispatch.in_context
+    service.tasks = calls = OperationCalls(
+        working,
+        service,
+        long,
+        observe,
+        max_bytes=settings.results.max_bytes,
+        task_after_s=settings.operations.task_after_s,
+    )
     reload = Reload(settings, sources, service, swap)
     reload.subscribe(lambda new: setattr(service.contexts, "idle_s", new.tools.context_idle_s))
     app = App(
@@ -133,6 +154,7 @@ async def _running(
         service=service,
         transactions=transactions,
         changes=changes,
+        operations=working,
         list_changed=service.list_changed,
         reload=reload,
         file_watch=FileWatch(origin, reload, observe) if origin is not None else None,
@@ -145,6 +167,7 @@ async def _running(
         asyncio.create_task(watcher.run(), name="watcher"),
         asyncio.create_task(_settle(app), name="first tables"),
         asyncio.create_task(transactions.run(), name="transactions"),
+        asyncio.create_task(working.follow(), name="operations"),
     }
     for name, source in sources.items():
         tasks.add(asyncio.create_task(source.keeper.run(), name=f"keeper of {name}"))
@@ -162,7 +185,7 @@ async def _running(
     finally:
         poll.stop()
         await transactions.close()
-        await asyncio.gather(*[source.keeper.finish() for source in sources.values()])
+        await asyncio.gather(working.close(), *[source.keeper.finish() for source in sources.values()])
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)

@@ -8,6 +8,7 @@ from schema_mcp.config.model import Settings
 from schema_mcp.config.rules import parse_rule
 from schema_mcp.dialects.base import SessionLimits
 from schema_mcp.execute.cache import CacheLimits
+from schema_mcp.execute.operations import OperationLimits
 from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.execute.queue import QueueLimits
 from schema_mcp.execute.transactions import TransactionLimits
@@ -74,6 +75,35 @@ def cache_limits(settings: Settings) -> CacheLimits:
 def queue_limits(settings: Settings) -> QueueLimits:
     """How many calls may have, and wait for, a connection."""
     return QueueLimits(concurrent_calls=settings.limits.concurrent_calls, queued_calls=settings.limits.queued_calls)
+
+
+def operation_limits(settings: Settings) -> OperationLimits:
+    """How many operations may run, and how large their results may be."""
+    given = settings.operations
+    return OperationLimits(
+        max_running=given.max_running,
+        per_caller=given.per_caller,
+        max_rows=given.max_rows,
+        max_result_bytes=given.max_result_bytes,
+        max_kept_bytes=given.max_kept_bytes,
+        keep_s=given.keep_s,
+    )
+
+
+def operation_execution_limits(settings: Settings) -> ExecutionLimits:
+    """What the call of an operation may take."""
+    max_s = settings.operations.max_s
+    return replace(execution_limits(settings), statement_timeout_s=max_s, call_timeout_s=max_s)
+
+
+def operation_session_limits(settings: Settings) -> SessionLimits:
+    """As `session_limits`, for sessions that operations use."""
+    return replace(session_limits(settings), statement_timeout_s=settings.operations.max_s)
+
+
+def operation_sql_session_limits(settings: Settings) -> SessionLimits:
+    """As `sql_session_limits`, for sessions that operations use."""
+    return replace(operation_session_limits(settings), read_only=not policy(settings).sql_writes)
 
 
 def session_limits(settings: Settings) -> SessionLimits:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from schema_mcp.app_operations import LongRunners, long_runners
 from schema_mcp.app_settings import (
     execution_limits,
     queue_limits,
@@ -62,6 +63,8 @@ class AppSource:
     sql: SqlExecutor
     #: Connections of transactions that stay open over several calls.
     transaction_database: Database
+    #: The same for operations, on connections of their own that may be busy for long.
+    long: LongRunners
     #: Keeps idempotency keys for a database that has no table for them.
     keys: Keys
     #: To be told of writes.
@@ -86,6 +89,7 @@ class AppSource:
         reopen_sql = self.sql.database.reopening(sql_session_limits(settings))
         limits = execution_limits(settings)
         queue = queue_limits(settings)
+        resettle_long = self.long.resettling(settings)
 
         def resettle() -> None:
             self.database.queue.limits = self.sql.queue.limits = queue
@@ -93,6 +97,7 @@ class AppSource:
             reopen_sql()
             reopen_transactions()
             self.sql.limits = limits
+            resettle_long()
 
         return resettle
 
@@ -101,6 +106,7 @@ class AppSource:
         await self.database.close()
         await self.sql.database.close()
         await self.transaction_database.close()
+        await self.long.close()
 
     def status(self, catalog: Catalog, settings: Settings) -> SourceStatus:
         """How it stands."""
@@ -216,6 +222,7 @@ def wire(
         role=role,
         sql=SqlExecutor(sql_database, execution_limits(settings), follower.notice, writes),
         transaction_database=transaction_database,
+        long=long_runners(settings, source.name, url, database, follower.notice, keys, observe, writes),
         keys=keys,
         writes=writes,
         observe=observe,

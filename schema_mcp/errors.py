@@ -34,6 +34,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_SCHEMA = "unknown_schema"
     UNKNOWN_COLUMN = "unknown_column"
     UNKNOWN_RELATIONSHIP = "unknown_relationship"
+    UNKNOWN_OPERATION = "unknown_operation"
     INVALID_VALUE = "invalid_value"
     MISSING_VALUE = "missing_value"
     INVALID_OPERATOR = "invalid_operator"

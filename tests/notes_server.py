@@ -25,7 +25,7 @@ from mcp.client.client import Client
 from schema_mcp.caller import Caller
 from schema_mcp.observe.events import Observation
 from schema_mcp.server.handlers import ToolServer
-from schema_mcp.server.service import ToolAnswer, UnknownToolError
+from schema_mcp.server.service import TaskService, ToolAnswer, UnknownToolError
 from schema_mcp.server.transports import stdio
 from schema_mcp.server.transports.http import HttpSettings, serve_http
 from schema_mcp.tools.base import Action, Annotations, ToolSpec
@@ -62,6 +62,7 @@ class Notes:
 
     list_ttl_ms = 1500
     instructions = "Notes of a test."
+    tasks: TaskService | None = None
 
     def __init__(self) -> None:
         self.server: ToolServer | None = None

@@ -22,6 +22,8 @@ from schema_mcp.server.handlers import ToolServer
 #: The tools that are always there.
 FIXED = [
     "begin_transaction",
+    "cancel_operation",
+    "check_operation",
     "commit_transaction",
     "describe_table",
     "insert_rows",
@@ -32,6 +34,7 @@ FIXED = [
     "run_batch",
     "schema_changes",
     "server_status",
+    "start_operation",
 ]
 #: Of them those that begin and end transactions.
 TRANSACTIONS = ["begin_transaction", "commit_transaction", "rollback_transaction"]
@@ -57,7 +60,8 @@ class Peer:
         assert isinstance(content, types.TextContent)
         answer: dict[str, Any] = json.loads(content.text)
         assert answer == result.structured_content
-        assert result.is_error == ("error" in answer), answer
+        # An operation that failed is told with its error, and telling it is no failure.
+        assert result.is_error == ("error" in answer and "operation_id" not in answer), answer
         return answer
 
     async def error(self, tool: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -151,6 +155,7 @@ async def _inside(
     async with asyncio.timeout(limit_s), AsyncExitStack() as stack:
         app = await stack.enter_async_context(running(configured, observed.append))
         server = ToolServer(app.service, observe=observed.append)
+        app.operations.ended.append(server.announced.ended)
         telling = asyncio.create_task(server.changes.follow(app.list_changed))
         stack.callback(telling.cancel)
         peer = await join(stack, server, era)

@@ -20,6 +20,7 @@ LINES = (
     ("watch",),
     ("server",),
     ("app_settings",),
+    ("app_operations",),
     ("app_source",),
     ("app_reload",),
     ("app",),

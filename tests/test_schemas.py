@@ -191,9 +191,11 @@ async def test_the_annotations_say_what_a_tool_does(staff: Place) -> None:
     found = {name: hints(tool) for name, tool in (await tools_of(staff)).items()}
     reading, inserting = (True, None, None, False), (False, False, None, False)
     assert found == {
-        name: inserting if name.startswith("insert_") or name in ("run_batch", *TRANSACTIONS) else reading
+        name: inserting
+        if name.startswith("insert_") or name in ("run_batch", "start_operation", *TRANSACTIONS)
+        else reading
         for name in [*FIXED, "insert_staff", "query_staff", "query_staff_names"]
-    }
+    } | {"cancel_operation": (False, False, True, False)}
     read_only = {name: hints(tool) for name, tool in (await tools_of(staff, access__mode="read")).items()}
     assert read_only == {name: reading for name in found if not name.startswith("insert_")}
     writing = {name: hints(tool) for name, tool in (await tools_of(staff, access__mode="write")).items()}

@@ -23,6 +23,8 @@ from schema_mcp.tools.base import Action, SurfaceCost, ToolSpec
 from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.kinds.activate_tables import ActivateTablesTool
 from schema_mcp.tools.kinds.begin_transaction import BeginTransactionTool
+from schema_mcp.tools.kinds.cancel_operation import CancelOperationTool
+from schema_mcp.tools.kinds.check_operation import CheckOperationTool
 from schema_mcp.tools.kinds.context import ClearContextTool, GetContextTool, SetContextTool
 from schema_mcp.tools.kinds.delete import DeleteTool
 from schema_mcp.tools.kinds.describe_table import DescribeTableTool
@@ -36,6 +38,7 @@ from schema_mcp.tools.kinds.refresh_schema import RefreshSchemaTool
 from schema_mcp.tools.kinds.run_batch import RunBatchTool
 from schema_mcp.tools.kinds.schema_changes import SchemaChangesTool
 from schema_mcp.tools.kinds.server_status import ServerStatusTool
+from schema_mcp.tools.kinds.start_operation import StartOperationTool
 from schema_mcp.tools.kinds.update import UpdateTool
 from schema_mcp.tools.kinds.wait_for_change import WaitForChangeTool
 from schema_mcp.tools.naming import display_name, near, slugs
@@ -62,6 +65,9 @@ SERVER_TOOLS: tuple[ServerTool, ...] = (
     BeginTransactionTool(),
     COMMIT,
     ROLLBACK,
+    StartOperationTool(),
+    CheckOperationTool(),
+    CancelOperationTool(),
 )
 
 

@@ -34,6 +34,7 @@ async def serve(settings: Settings, origin: Origin) -> int:
             structured=settings.results.structured,
             page_size=settings.tools.page_size,
         )
+        app.operations.ended.append(server.announced.ended)
         app.reload.subscribe(lambda settings: _resize(server, settings))
         if app.file_watch is not None:
             loop.add_signal_handler(signal.SIGHUP, app.file_watch.ask)

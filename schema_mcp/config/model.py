@@ -177,6 +177,28 @@ class CacheSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OperationsSettings:
+    """`[operations]`: work that goes on after the call that started it."""
+
+    #: Seconds that an operation, and each of its statements, may run.
+    max_s: float = 3_600.0
+    #: Operations that run at once, each on a connection besides those of the pool.
+    max_running: int = 8
+    #: The same for one caller.
+    per_caller: int = 4
+    #: Most rows of one operation's result.
+    max_rows: int = 1_000_000
+    #: Most bytes of one operation's rows, which are written to a file.
+    max_result_bytes: int = 1_000_000_000
+    #: Most bytes of all files of results.
+    max_kept_bytes: int = 10_000_000_000
+    #: Seconds for which an operation that has ended, and its result, can be asked for.
+    keep_s: float = 86_400.0
+    #: Seconds after which a call becomes a task, for clients that declare io.modelcontextprotocol/tasks.
+    task_after_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     """`[server]`: how clients reach it."""
 
@@ -233,6 +255,7 @@ class Settings:
     transactions: TransactionsSettings = field(default_factory=TransactionsSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
+    operations: OperationsSettings = field(default_factory=OperationsSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     state: StateSettings = field(default_factory=StateSettings)
     log: LogSettings = field(default_factory=LogSettings)
@@ -296,6 +319,14 @@ RANGES: dict[str, tuple[float, float]] = {
     "cache.ttl_s": (0, 86_400),
     "cache.max_entries": (1, 1_000_000),
     "cache.max_bytes": (1_000, 10_000_000_000),
+    "operations.max_s": (0.01, 31_536_000),
+    "operations.max_running": (1, 1_000),
+    "operations.per_caller": (1, 1_000),
+    "operations.max_rows": (1, 1_000_000_000),
+    "operations.max_result_bytes": (1_000, 1_000_000_000_000),
+    "operations.max_kept_bytes": (1_000, 1_000_000_000_000_000),
+    "operations.keep_s": (1, 31_536_000),
+    "operations.task_after_s": (0, 86_400),
     "server.port": (0, 65_535),
     "state.max_changes": (1, 10_000_000),
     "state.lock_timeout_s": (0.01, 3_600),

@@ -11,7 +11,7 @@ from schema_mcp.dialects.base import UPDATED, Connection, LargeRows, Statement
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, StaleSchema, StatementRefused
 from schema_mcp.execute.engines import Database
 from schema_mcp.execute.once import Replayed, claim_beside, keep_beside
-from schema_mcp.execute.rows import Rows, too_long, too_many
+from schema_mcp.execute.rows import Rows, SunkRows, too_long, too_many
 from schema_mcp.execute.steps import Done, Step, StepFailed
 from schema_mcp.execute.telling import telling
 from schema_mcp.schema.fingerprint import identity
@@ -96,6 +96,8 @@ class Performer:
             max_affected=plan.max_affected,
             tell=telling(plan, self.options.report),
         )
+        if self.options.sink is not None and not plan.writes:
+            collected = SunkRows(plan.limit, self.options.sink, self.options.report)
         if plan.once is not None:
             try:
                 await claim_beside(connection, self.database.dialect, plan.once, self.limits.idempotency_keep_s)
@@ -151,6 +153,7 @@ class Performer:
             ):
                 async for batch in batches:
                     collected.add(batch)
+                    await collected.settle()
                     if statement.given is not None and statement.given.tells_updates:
                         collected.updated += sum(row.keys == UPDATED for row in batch)
                     if collected.enough:

@@ -1,12 +1,14 @@
 """What statements have given so far, up to the limits of an answer; and the errors of the limits."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 
 from schema_mcp.dialects.base import DriverValue, Row
 from schema_mcp.errors import ErrorCode, LimitReached, OutcomeUnknown, Unavailable
 from schema_mcp.execute.cut import cut
 from schema_mcp.schema.model import Table
 from schema_mcp.tools.base import Result, StatementPlan
+from schema_mcp.tools.options import Progress, Report, RowSink
 
 
 class Rows:
@@ -79,6 +81,9 @@ class Rows:
             self.keys = row.keys
             self.size += len(json) + 1
 
+    async def settle(self) -> None:
+        """Returns once what was taken is where it belongs: for rows of an answer, at once."""
+
     def result(self, generation: int, *, rolled_back: bool) -> Result:
         """What the plan's answer is made of."""
         return Result(
@@ -92,6 +97,57 @@ class Rows:
             rolled_back=rolled_back,
             total=self.total,
         )
+
+
+class SunkRows(Rows):
+    """Rows on their way into a sink: no more than a batch of them is here. `report`: told how many have gone."""
+
+    def __init__(self, limit: int | None, sink: RowSink, report: Report | None) -> None:
+        super().__init__(limit, 0)
+        self._sink = sink
+        self._report = report
+        self._taken = 0
+        self._written = 0
+        sink.begin()
+
+    def lacks_total(self, plan: StatementPlan) -> bool:
+        """See `Rows`."""
+        return (self.full or plan.continues) and not (plan.counted and self._taken)
+
+    def add(self, batch: list[Row]) -> None:
+        """Takes the rows as far as the sink has room for them."""
+        self.seen += len(batch)
+        room = self._sink.room - self.size
+        for row in batch:
+            room -= len(row.json) + 1
+            if self.full or (self.limit is not None and self._taken >= self.limit) or room < 0:
+                self.full = True
+                return
+            self.rows.append(row.json)
+            self.keys = row.keys
+            self.size += len(row.json) + 1
+            self._taken += 1
+
+    async def settle(self) -> None:
+        """Writes them. Raises: Unavailable."""
+        rows, self.rows, self.size = self.rows, [], 0
+        if rows:
+            await write(self._sink, rows)
+            self._written += len(rows)
+            if self._report is not None:
+                self._report(Progress(done=self._written, message=f"{self._written} rows so far"))
+
+
+async def write(sink: RowSink, rows: Sequence[bytes]) -> None:
+    """Has the sink take the rows. Raises: Unavailable (`busy`) where it cannot."""
+    try:
+        await asyncio.to_thread(sink.write, rows)
+    except OSError as error:  # in our words, or it would be taken for the database's
+        raise Unavailable(
+            ErrorCode.BUSY,
+            f"the rows cannot be written to a file: {error.strerror or type(error).__name__}",
+            "Nothing was written to the database. Ask for fewer rows, or again when there is room.",
+        ) from error
 
 
 def too_long(what: str, limit_s: float, *, retryable: bool, limit: str = "") -> LimitReached:

@@ -18,10 +18,11 @@ from schema_mcp.execute.exceeded import with_limit
 from schema_mcp.execute.outcome import Outcome, resolve, take_mark
 from schema_mcp.execute.perform import STOP_TIMEOUT_S, ExecutionLimits
 from schema_mcp.execute.queue import FairQueue
+from schema_mcp.execute.rows import write
 from schema_mcp.execute.telling import rows_so_far
 from schema_mcp.execute.writes import UNTOLD, Writes
 from schema_mcp.tools.base import SqlPlan, SqlResult
-from schema_mcp.tools.options import PLAIN, CallOptions, Report
+from schema_mcp.tools.options import PLAIN, CallOptions, Progress, Report, RowSink
 
 #: Statements of callers' own that run at once, each on a connection besides the pool's.
 MAX_AT_ONCE = 4
@@ -63,7 +64,11 @@ class SqlExecutor:
         prefix = access.explaining(analyze=plan.analyze) if plan.explain else ""
         statement = SqlStatement(sql=plan.sql, parameters=plan.parameters, writes=plan.writes, prefix=prefix)
         limits = self.limits  # a call keeps those that it began with
-        run = SqlRun(plan.limit, limits.max_bytes, None if plan.explain else options.report)
+        run = (
+            SqlRun(plan.limit, limits.max_bytes, None if plan.explain else options.report)
+            if options.sink is None
+            else _SunkRun(plan.limit, options.sink, options)
+        )
         timeout_s = options.call_timeout_s(limits.call_timeout_s)
         ends_at = asyncio.get_running_loop().time() + timeout_s
         try:
@@ -120,6 +125,7 @@ class SqlExecutor:
                 run.opened = opened = await access.open(connection, statement)
                 while not run.full and (rows := await opened.fetch(run.wanted)):
                     run.add(rows)
+                    await run.settle()
             if statement.writes:
                 run.mark = await take_mark(connection, self.database.dialect)
                 left_s = ends_at - asyncio.get_running_loop().time()
@@ -195,6 +201,9 @@ class SqlRun:
             self.rows.append(row)
             self.size += len(row) + 1
 
+    async def settle(self) -> None:
+        """As `Rows.settle`."""
+
     def result(self, generation: int, plan: str, *, in_transaction: bool = False) -> SqlResult:
         assert self.opened is not None
         return SqlResult(
@@ -207,6 +216,41 @@ class SqlRun:
             generation=generation,
             in_transaction=in_transaction,
         )
+
+
+class _SunkRun(SqlRun):
+    """Rows on their way into a sink: no more than those of one fetch are here."""
+
+    def __init__(self, limit: int, sink: RowSink, options: CallOptions) -> None:
+        super().__init__(limit, 0, options.report)
+        self._sink = sink
+        self._written = 0
+        sink.begin()
+
+    @property
+    def wanted(self) -> int:
+        if not self._written:
+            return 1
+        return max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, self.largest), self.limit + 1 - self._written))
+
+    def add(self, rows: list[bytes]) -> None:
+        room = self._sink.room
+        for row in rows:
+            room -= len(row) + 1
+            if self._written + len(self.rows) >= self.limit or room < 0:
+                self.full = True
+                return
+            self.largest = max(self.largest, len(row))
+            self.rows.append(row)
+
+    async def settle(self) -> None:
+        """As `SunkRows.settle`."""
+        rows, self.rows = self.rows, []
+        if rows:
+            await write(self._sink, rows)
+            self._written += len(rows)
+            if self.report is not None:
+                self.report(Progress(done=self._written, message=f"{self._written} rows so far"))
 
 
 def _busy(name: str) -> Unavailable:

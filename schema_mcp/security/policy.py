@@ -109,7 +109,7 @@ class Policy:
         match action:
             case "insert":
                 return mode in (AccessMode.INSERT, AccessMode.WRITE)
-            case "batch" | "transaction" | "commit":
+            case "batch" | "transaction" | "commit" | "start" | "cancel":
                 return True  # each call in it is asked for
             case "update" | "delete":
                 return mode is AccessMode.WRITE
@@ -138,9 +138,11 @@ class Policy:
 
     def hints(self, action: str) -> tuple[bool, bool, bool]:
         """(read-only, destructive, idempotent) of MCP's tool annotations for an action."""
+        action = "batch" if action == "start" else action
         if action == "sql" and self.sql_writes:
             return False, True, False
         return {
+            "cancel": (self.mode is AccessMode.READ, False, True),
             "batch": (self.mode is AccessMode.READ, self.mode is AccessMode.WRITE, self.mode is AccessMode.READ),
             "transaction": (self.mode is AccessMode.READ, False, self.mode is AccessMode.READ),
             "commit": (self.mode is AccessMode.READ, self.mode is AccessMode.WRITE, self.mode is AccessMode.READ),

@@ -11,7 +11,6 @@ from typing import Any, Generic, TypeVar
 import anyio
 
 from schema_mcp.errors import ErrorCode, LimitReached
-from schema_mcp.server.service import ToolAnswer
 
 #: How long calls may go on once the server is to stop.
 GRACE_S = 0.5
@@ -24,6 +23,7 @@ ANSWER_S = 0.25
 WAY = "schema_mcp.way"
 
 Item = TypeVar("Item", bound=Hashable)
+Given = TypeVar("Given")
 
 
 class Way:
@@ -31,9 +31,9 @@ class Way:
 
     def __init__(self) -> None:
         self.closed = False
-        self._call: asyncio.Task[ToolAnswer] | None = None
+        self._call: asyncio.Task[Any] | None = None
 
-    def leads_from(self, call: asyncio.Task[ToolAnswer]) -> None:
+    def leads_from(self, call: asyncio.Task[Any]) -> None:
         """The call is cancelled when the way is closed."""
         self._call = call
 
@@ -48,10 +48,10 @@ class Calls:
     """Runs calls until told to stop. `run` never returns while anything of its call still runs."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[ToolAnswer]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = False
 
-    async def run(self, call: Coroutine[Any, Any, ToolAnswer], way: Way | None = None) -> ToolAnswer:
+    async def run(self, call: Coroutine[Any, Any, Given], way: Way | None = None) -> Given:
         """The call's answer.
 
         Raises: LimitReached (`cancelled`) when the server stops or `way` is closed; asyncio.CancelledError when the

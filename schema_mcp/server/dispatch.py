@@ -7,7 +7,7 @@ A new kind of plan is added with its runner (`add`) where the program is put tog
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from schema_mcp.caller import Caller
@@ -23,7 +23,8 @@ from schema_mcp.server.batch import run_apart, run_together
 from schema_mcp.server.kept import key_of, may_be_kept
 from schema_mcp.server.service import UnknownToolError
 from schema_mcp.tools.base import AnswerPlan, SqlPlan, StatementPlan
-from schema_mcp.tools.options import CallOptions, Report, read_options, takes_options, within
+from schema_mcp.tools.options import CallOptions, Report, RowSink, read_options, takes_options, within
+from schema_mcp.tools.target import Target
 from schema_mcp.tools.view import BatchCall, BatchPlan, CatalogView
 
 
@@ -37,6 +38,8 @@ class Call:
     report: Report | None = None
     #: Seconds that are left of the call that this one is part of.
     left_s: float | None = None
+    #: Where rows go that are more than an answer may hold; None: they are part of the answer.
+    sink: RowSink | None = None
     #: What the result's `_meta` is to say; whoever runs the call puts it there.
     meta: dict[str, Any] = field(default_factory=dict)
 
@@ -83,20 +86,11 @@ class Dispatch:
     async def run(self, catalog: Catalog, call: Call) -> Answered:
         """The answer. Raises: CallError; UnknownToolError; asyncio.CancelledError once nothing of it runs any more."""
         view, call = self.in_context(catalog, call)
-        options, arguments = CallOptions(left_s=call.left_s, report=call.report, client=call.client), call.arguments
-        if (server_tool := catalog.server_tools.get(call.name)) is not None:
-            if takes_options(server_tool.action):
-                options, arguments = read_options(arguments, options, self._limits.call_timeout_s)
-            server_plan = server_tool.plan(view, arguments, call.caller)
-            if isinstance(server_plan, AnswerPlan):
-                return server_plan.json, 0
-            return await self._runners[type(server_plan)](catalog, server_plan, call, options)
-        try:
-            tool, target, arguments = view.find(call.name, arguments)
-        except UnknownTool:
-            raise UnknownToolError(call.name) from None
-        options, arguments = read_options(arguments, options, self._limits.call_timeout_s)
-        plan = tool.plan(view, target, arguments, call.caller)
+        plan, options, target = self._plan(view, catalog, call)
+        if isinstance(plan, AnswerPlan):
+            return plan.json, 0
+        if target is None:
+            return await self._runners[type(plan)](catalog, plan, call, options)
 
         async def answered() -> Answered:
             result = await self.runs(plan.source, call, options).run(plan, target.table, catalog.generation, options)
@@ -113,6 +107,30 @@ class Dispatch:
         json, rows = await answered()
         keep(key, json, rows)
         return json, rows
+
+    def planned(self, catalog: Catalog, call: Call) -> tuple[Any, CallOptions, Target | None]:
+        """The plan, how to run it, and of a table's tool the table. Raises: CallError; UnknownToolError."""
+        view, call = self.in_context(catalog, call)
+        return self._plan(view, catalog, call)
+
+    def _plan(self, view: CatalogView, catalog: Catalog, call: Call) -> tuple[Any, CallOptions, Target | None]:
+        options, arguments = CallOptions(left_s=call.left_s, report=call.report, client=call.client), call.arguments
+        if (server_tool := catalog.server_tools.get(call.name)) is not None:
+            if takes_options(server_tool.action):
+                options, arguments = read_options(arguments, options, self._limits.call_timeout_s)
+            plan = server_tool.plan(view, arguments, call.caller)
+            if call.sink is not None and isinstance(plan, SqlPlan):
+                limit = call.sink.max_rows if arguments.get("limit") is None else plan.limit
+                return replace(plan, limit=limit), replace(options, sink=call.sink), None
+            return plan, options, None
+        try:
+            tool, target, arguments = view.find(call.name, arguments)
+        except UnknownTool:
+            raise UnknownToolError(call.name) from None
+        options, arguments = read_options(arguments, options, self._limits.call_timeout_s)
+        if call.sink is not None:
+            options, target = replace(options, sink=call.sink), _widened(target, call.sink.max_rows)
+        return tool.plan(view, target, arguments, call.caller), options, target
 
     def runs(self, source: str, call: Call, options: CallOptions) -> Runs:
         """What runs the plans of the call on that source: the pool, or the open transaction that it names.
@@ -174,3 +192,8 @@ class Dispatch:
             if plan.otherwise is None or not limit.expired():
                 raise
             return plan.otherwise(f"it takes longer than {plan.timeout_s:g} s"), 0
+
+
+def _widened(target: Target, max_rows: int) -> Target:
+    """The same table, of which so many rows may be asked for, and are where the call does not say."""
+    return replace(target, limits=replace(target.limits, default_limit=max_rows, max_rows=max_rows))

@@ -34,11 +34,13 @@ from mcp_types import (
 from schema_mcp.errors import CallError
 from schema_mcp.observe.events import Observe
 from schema_mcp.server import results
+from schema_mcp.server.announced import Announced
 from schema_mcp.server.calls import ANSWER_S, GRACE_S, WAY, Calls, Way
 from schema_mcp.server.changes import Changes
 from schema_mcp.server.progress import run_telling
-from schema_mcp.server.service import ToolAnswer, ToolService, UnknownToolError
+from schema_mcp.server.service import TaskState, ToolAnswer, ToolService, UnknownToolError
 from schema_mcp.server.sessions import Context, Sessions
+from schema_mcp.server.tasks import Tasks, takes_tasks
 from schema_mcp.tools.base import ToolSpec
 
 #: Of how many tools near names are looked for: comparing takes about 5 microseconds a name.
@@ -68,7 +70,9 @@ class ToolServer(Server[Any]):
             get_tool_input_schema=lambda name: None,
         )
         self.observe = observe
-        self.sessions = Sessions(service.forget)
+        self.sessions = Sessions(self._forget)
+        self.announced = Announced(self.sessions, observe)
+        self.announced.add_to(self)
         self.changes = Changes(self.sessions, observe)
         self.calls = Calls()
         self._service = service
@@ -80,6 +84,10 @@ class ToolServer(Server[Any]):
         self.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, self.changes.listen)
         self.add_notification_handler("notifications/initialized", NotificationParams, self._initialized)
         self.middleware.append(_lay_over)
+        self.tasks: Tasks | None = None
+        if service.tasks is not None:
+            self.tasks = Tasks(service.tasks, self.sessions, structured=lambda: self._structured)
+            self.tasks.add_to(self)
 
     def create_initialization_options(
         self,
@@ -126,6 +134,9 @@ class ToolServer(Server[Any]):
     async def _call_tool(self, context: Context, params: CallToolRequestParams) -> dict[str, Any]:
         try:
             answer = await self._answer(context, params)
+            if isinstance(answer, TaskState):
+                assert self.tasks is not None
+                return self.tasks.created(answer)
             result = results.tool_result(answer, structured=self._structured)
         except MCPError:
             raise
@@ -138,17 +149,21 @@ class ToolServer(Server[Any]):
         # Not among the bulk: the SDK adds to it.
         return frame | {"_meta": dict(answer.meta)} if answer.meta else frame
 
-    async def _answer(self, context: Context, params: CallToolRequestParams) -> ToolAnswer:
+    def _forget(self, session: str) -> None:
+        self.announced.forget(session)
+        self._service.forget(session)
+
+    async def _answer(self, context: Context, params: CallToolRequestParams) -> ToolAnswer | TaskState:
         caller = self.sessions.caller(context)
+        tasks = self._service.tasks
+        call = self._service.call if tasks is None or not takes_tasks(context) else tasks.call
         way: Way | None = None if context.request is None else context.request.scope.get(WAY)
         try:
             if context.meta is None or "progress_token" not in context.meta:
-                return await self.calls.run(self._service.call(params.name, params.arguments or {}, caller), way)
+                return await self.calls.run(call(params.name, params.arguments or {}, caller), way)
             return await run_telling(
                 context.session.report_progress,
-                lambda report: self.calls.run(
-                    self._service.call(params.name, params.arguments or {}, caller, report), way
-                ),
+                lambda report: self.calls.run(call(params.name, params.arguments or {}, caller, report), way),
             )
         except CallError as error:
             return results.error_answer(error)

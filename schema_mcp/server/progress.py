@@ -14,7 +14,7 @@ from typing import Protocol
 
 import anyio
 
-from schema_mcp.server.service import ToolAnswer
+from schema_mcp.server.service import TaskState, ToolAnswer
 from schema_mcp.tools.options import Progress, Report
 
 #: Between two notifications of a call: with the last one, which waits for nothing, they are ten a second at most.
@@ -31,12 +31,12 @@ class Send(Protocol):
     def __call__(self, progress: float, total: float | None = None, message: str | None = None) -> Awaitable[None]: ...
 
 
-async def run_telling(send: Send, run: Callable[[Report], Awaitable[ToolAnswer]]) -> ToolAnswer:
+async def run_telling(send: Send, run: Callable[[Report], Awaitable[ToolAnswer | TaskState]]) -> ToolAnswer | TaskState:
     """What `run` gives, which is told of on the way. After this nothing is sent. Raises: whatever `run` raises."""
     telling = _Telling(send)
     try:
         answer = await run(telling.report)
-        await telling.end(complete=not answer.is_error)
+        await telling.end(complete=isinstance(answer, ToolAnswer) and not answer.is_error)
     finally:
         await telling.stop()
     return answer

@@ -8,8 +8,8 @@ it is tried once more after a look at the database, if that found a newer schema
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from schema_mcp.caller import Caller
 from schema_mcp.catalog.build import Catalog
@@ -28,12 +28,14 @@ from schema_mcp.server.inquiries import Inquiries
 from schema_mcp.server.instructions import instructions
 from schema_mcp.server.meant import source_of
 from schema_mcp.server.results import error_answer
-from schema_mcp.server.service import ToolAnswer, UnknownToolError
+from schema_mcp.server.service import TaskService, ToolAnswer, UnknownToolError
 from schema_mcp.server.transactions import TransactionCalls
 from schema_mcp.state.keeper import Keeper
 from schema_mcp.tools.base import ActivatePlan, ServerStatus, ToolSpec
 from schema_mcp.tools.options import CallOptions, Report
 from schema_mcp.watch.watcher import Watcher
+
+Given = TypeVar("Given")
 
 
 class CatalogToolService:
@@ -62,6 +64,8 @@ class CatalogToolService:
         TransactionCalls(transactions, self.dispatch)
         self.dispatch.add(ActivatePlan, self._activate)
         Inquiries(watcher, keepers, status).add_to(self.dispatch)
+        #: Calls as tasks, where the program is put together with them.
+        self.tasks: TaskService | None = None
         self.activated = Activated()
         self.contexts = Contexts(context_idle_s)
         self.contexts.add_to(self.dispatch)
@@ -75,6 +79,11 @@ class CatalogToolService:
         self.list_changed = ListChanged()
         #: Some client has been given a list.
         self.listed = False
+
+    @property
+    def catalog(self) -> Catalog:
+        """That of now."""
+        return self._registry.current
 
     async def tools(self, caller: Caller) -> Sequence[ToolSpec]:
         """What is listed now; at the very start, after the first look at the database or what stands in for it."""
@@ -124,8 +133,15 @@ class CatalogToolService:
             self._observe(CallFinished(tool=name[:64], duration_ms=duration_ms, rows=rows, code=code))
 
     async def _call(self, call: Call) -> Answered:
+        return await self.tried(call, self.dispatch.run)
+
+    async def tried(self, call: Call, run: Callable[[Catalog, Call], Awaitable[Given]]) -> Given:
+        """What `run` makes of the call in the catalog of now, or in the next one, if the call or the catalog is stale.
+
+        Raises: as `run`.
+        """
         name, arguments = call.name, call.arguments
-        catalog, run = self._registry.current, self.dispatch.run
+        catalog = self._registry.current
         if len(catalog.schemas) < len(self.dispatch.executors) and not (name in _ALWAYS or name in catalog.table_tools):
             catalog = await self.freshness.first_catalog(name, arguments)
         try:
@@ -160,7 +176,7 @@ class CatalogToolService:
 
 
 #: Tools that answer whether there are tables or not.
-_ALWAYS = frozenset({"schema_changes", "server_status"})
+_ALWAYS = frozenset({"schema_changes", "server_status", "check_operation", "cancel_operation"})
 
 #: Codes of calls that may be right for a schema newer than the catalog. None of them has written anything.
 _MAY_BE_STALE = frozenset(

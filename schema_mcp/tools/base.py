@@ -40,6 +40,10 @@ class Action(StrEnum):
     TRANSACTION = "transaction"
     #: Makes what calls did in a transaction last.
     COMMIT = "commit"
+    #: Starts what the call in it does.
+    START = "start"
+    #: Stops work, and touches no row.
+    CANCEL = "cancel"
     #: Touches no row: describing, refreshing.
     INSPECT = "inspect"
 
@@ -279,6 +283,8 @@ class ServerStatus:
     listed_tools: int
     listed_bytes: int
     transactions: TransactionsStatus = field(default_factory=TransactionsStatus)
+    #: What runs in the background, with the caller's own.
+    operations: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

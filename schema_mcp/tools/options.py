@@ -3,9 +3,9 @@
 They are taken off before a kind plans, so that no kind knows of them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from schema_mcp.errors import ErrorCode, InvalidArgument
 from schema_mcp.tools.arguments import read_text
@@ -31,12 +31,32 @@ class Progress:
 Report: TypeAlias = Callable[[Progress], None]
 
 
+class RowSink(Protocol):
+    """Takes the rows of a query instead of its answer. `max_rows`: it never asks for more."""
+
+    max_rows: int
+
+    @property
+    def room(self) -> int:
+        """How many bytes more it takes."""
+        ...
+
+    def begin(self) -> None:
+        """The first row comes next, whatever came before."""
+        ...
+
+    def write(self, rows: Sequence[bytes]) -> None:
+        """Takes these too, JSON objects. Blocks; for a thread."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOptions:
     """`timeout_s`: of the whole call, where that is less than the server allows. `report`: None: nobody listens.
 
     `client`: whom calls take turns by (`execute.queue`); None: all of whom nothing is known. `left_s`: what is left of
     the time of a call that this one is part of. `transaction_id`: of the open transaction that the call is to run in.
+    `sink`: where the rows of a query go; None: into its answer.
     """
 
     timeout_s: float | None = None
@@ -44,6 +64,7 @@ class CallOptions:
     client: str | None = None
     left_s: float | None = None
     transaction_id: str | None = None
+    sink: RowSink | None = None
 
     def call_timeout_s(self, most_s: float) -> float:
         """Seconds that the call may take; `most_s` is what the server allows."""

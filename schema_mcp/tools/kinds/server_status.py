@@ -61,7 +61,13 @@ def _answer(view: CatalogView, status: ServerStatus) -> bytes:
         members = {"sources": [_one_of_several(source) for source in status.sources]}
     transactions = _transactions(view, status.transactions)
     return orjson.dumps(
-        {"schema_version": status.generation, **members, "transactions": transactions, "surface": surface}
+        {
+            "schema_version": status.generation,
+            **members,
+            "transactions": transactions,
+            "operations": status.operations,
+            "surface": surface,
+        }
     )
 
 

@@ -1,0 +1,154 @@
+"""Operations over restarts: what ended is still told, what a server left behind is interrupted, and nothing is lost."""
+
+import asyncio
+import json
+import os
+import signal
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.conftest import Place
+from tests.notes_server import Lines, opening, request
+from tests.peers import COMMAND, LEGACY, LIMIT_S, MODERN, environment, inside
+from tests.test_operations import NOTES, ended, files, start
+from tests.test_running import SLOW, busy
+from tests.waiting import until
+
+PLACES = pytest.mark.parametrize("place", ["18", "sqlite"], indirect=True)
+SQLITE = pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "kept" / "state.sqlite"
+
+
+@SQLITE
+async def test_the_end_and_its_rows_can_be_asked_for_after_a_restart_by_another_session(
+    place: Place, state: Path
+) -> None:
+    for sql in NOTES:
+        place.execute(sql)
+    async with inside(place.url, state__url=str(state)) as program:
+        query = await start(program.peer, "query_notes")
+        before = await ended(program.peer, query, limit=3)
+        insert = await start(program.peer, "insert_notes", {"rows": [{"id": 9}]})
+        failed = await start(program.peer, "insert_notes", {"rows": [{"id": 1}]})
+        told = [await ended(program.peer, id_) for id_ in (insert, failed)]
+    for era in (LEGACY, MODERN):
+        async with inside(place.url, state__url=str(state), era=era) as program:
+            assert before == await ended(program.peer, query, limit=3) | {"result": before["result"]}
+            after = await ended(program.peer, query, limit=3)
+            assert after["result"]["rows"] == before["result"]["rows"]
+            assert told == [await ended(program.peer, id_) for id_ in (insert, failed)]
+
+
+@PLACES
+async def test_what_a_stopping_server_runs_is_interrupted_and_its_statement_stopped(place: Place, state: Path) -> None:
+    for sql in SLOW[place.product]:
+        place.execute(sql)
+    async with inside(place.url, state__url=str(state)) as program:
+        id_ = await start(program.peer, "insert_slow_rows", {"rows": [{"id": 1}]})
+        await until(lambda: busy(place))
+    assert not busy(place)
+    async with inside(place.url, state__url=str(state)) as program:
+        told = await ended(program.peer, id_)
+        assert (told["status"], told["stage"], "result" in told) == ("interrupted", "ended", False)
+        assert await program.peer.rows("query_slow_rows") == []
+
+
+async def call(process: Any, lines: Lines, tool: str, arguments: Any) -> dict[str, Any]:
+    """A call over the stdio of a server that runs as a process."""
+    await process.stdin.send(request(1, "tools/call", LEGACY, name=tool, arguments=arguments))
+    while "result" not in (answer := json.loads(await lines.next())) or "content" not in answer["result"]:
+        continue
+    told: dict[str, Any] = json.loads(answer["result"]["content"][0]["text"])
+    return told
+
+
+@SQLITE
+async def test_after_kill_9_what_ran_is_interrupted_and_its_files_are_gone(place: Place, state: Path) -> None:
+    for sql in SLOW["sqlite"]:
+        place.execute(sql)
+    for sql in NOTES:
+        place.execute(sql)
+    variables = {**os.environ, **environment({"state__url": str(state)})}
+    async with asyncio.timeout(LIMIT_S), await anyio.open_process([*COMMAND, place.url], env=variables) as process:
+        assert process.stdin is not None
+        lines = Lines(process.stdout)
+        await process.stdin.send(opening(LEGACY))
+        done = await call(process, lines, "start_operation", {"tool": "query_notes"})
+        done = await call(process, lines, "check_operation", {"operation_id": done["operation_id"], "wait_s": 20})
+        ran = await call(process, lines, "start_operation", {"tool": "query_slow"})
+        assert (done["status"], ran["status"], ran["kept"]) == ("succeeded", "running", True)
+        await until(lambda: len(files(state)) == 3)
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+    async with inside(place.url, state__url=str(state)) as program:
+        assert (await ended(program.peer, ran["operation_id"]))["status"] == "interrupted"
+        assert (await ended(program.peer, done["operation_id"]))["result"]["all_rows"] == 5
+        await until(lambda: [path.stem for path in files(state)] == [done["operation_id"]] * 2)
+
+
+@pytest.fixture
+def broken(state: Path) -> str:
+    """A file that is no store."""
+    state.parent.mkdir()
+    state.write_text("this is no database")
+    return str(state)
+
+
+@SQLITE
+async def test_without_a_store_it_works_in_memory_and_says_so(place: Place, broken: str) -> None:
+    for sql in NOTES:
+        place.execute(sql)
+    folder = Path(tempfile.gettempdir()) / f"schema-mcp-{os.getuid()}" / "operations"
+    for url in ("off", broken):
+        async with inside(place.url, state__url=url) as program:
+            id_ = await start(program.peer, "query_notes")
+            told = await ended(program.peer, id_)
+            assert (told["kept"], told["result"]["all_rows"]) == (False, 5)
+            instance = program.app.operations.kept.folder.instance
+            assert (folder / instance).is_dir() == (url == "off")
+        assert not (folder / instance).exists()
+        assert list((Path(broken).parent / "operations").glob("*")) == []
+        async with inside(place.url, state__url=url) as program:
+            told = await program.peer.error("check_operation", {"operation_id": id_})
+            assert told["code"] == "unknown_operation"
+
+
+@pytest.fixture
+def full(state: Path) -> Path:
+    """A store beside which there can be no folder."""
+    state.parent.mkdir()
+    (state.parent / "operations").write_text("no folder")
+    return state
+
+
+@SQLITE
+async def test_results_that_cannot_be_kept_start_nothing(place: Place, full: Path) -> None:
+    for sql in NOTES:
+        place.execute(sql)
+    async with inside(place.url, state__url=str(full)) as program:
+        told = await program.peer.error("start_operation", {"tool": "query_notes"})
+        assert told["code"] == "busy"
+        assert str(full.parent) not in told["message"]
+        assert (await program.peer.call("server_status"))["operations"]["running"] == 0
+
+
+@pytest.mark.parametrize("place", ["18"], indirect=True)
+async def test_a_store_on_postgresql_keeps_them_too(place: Place) -> None:
+    for sql in (*NOTES, *SLOW["postgresql"]):
+        place.execute(sql)
+    async with inside(place.url, state__url=place.url) as program:
+        done = await start(program.peer, "query_notes")
+        before = await ended(program.peer, done)
+        ran = await start(program.peer, "query_slow")
+        await until(lambda: busy(place))
+    async with inside(place.url, state__url=place.url) as program:
+        assert await ended(program.peer, done) == before
+        assert (await ended(program.peer, ran))["status"] == "interrupted"
