@@ -1,6 +1,8 @@
 """Runs a caller's own statement: on a connection opened for it and closed after it, so that nothing that it did to its
 session meets anybody else; not more than a few at a time.
 
+It is never tried again: what its functions do outside of the database, no rollback undoes.
+
 The time limits are kept here, not by settings of the session alone, which a statement may change. It is committed
 after it has ended, if it may write; else it is rolled back, whatever it was.
 """
