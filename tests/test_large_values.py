@@ -140,9 +140,9 @@ def server_process() -> psutil.Process:
 @POSTGRESQL
 async def test_the_server_does_not_grow_with_what_the_database_holds(place: Place) -> None:
     """The values are made as they are read: to store them would take longer."""
-    place.execute("CREATE VIEW huge AS SELECT 1 AS id, repeat('x', 60000000) AS body")
-    place.execute("CREATE VIEW large AS SELECT n AS id, repeat('y', 5000000) AS body FROM generate_series(1, 6) AS n")
-    place.execute("CREATE VIEW many AS SELECT n AS id, 'row ' || n AS name FROM generate_series(1, 10000000) AS n")
+    place.execute("CREATE VIEW huge AS SELECT 1 AS id, repeat('x', 40000000) AS body")
+    place.execute("CREATE VIEW large AS SELECT n AS id, repeat('y', 5000000) AS body FROM generate_series(1, 4) AS n")
+    place.execute("CREATE VIEW many AS SELECT n AS id, 'row ' || n AS name FROM generate_series(1, 1000000) AS n")
     async with served(place.url, "stdio") as scene:
         peer: Peer = await scene.join(LEGACY)
         await peer.call("query_many", {"limit": 10_000, "columns": ["id"]})
