@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from types import MappingProxyType
 import sqlalchemy as sa
 
 from schema_mcp.app_reload import LOOK_INTERVAL_S, FileWatch, Reload
-from schema_mcp.app_settings import policy, surface, tool_limits
+from schema_mcp.app_settings import limits_in_force, policy, surface, tool_limits
 from schema_mcp.app_source import AppSource, database_url, wire
 from schema_mcp.catalog.build import BuildSettings, Catalog, build
 from schema_mcp.catalog.registry import Registry
@@ -21,6 +22,7 @@ from schema_mcp.execute.engines import Database
 from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.observe.events import Observe
 from schema_mcp.server.activated import ListChanged
+from schema_mcp.server.service import version
 from schema_mcp.server.tool_service import CatalogToolService
 from schema_mcp.server.waits import Waits
 from schema_mcp.state.keeper import Keeper
@@ -91,6 +93,7 @@ async def running(settings: Settings, observe: Observe, origin: Origin | None = 
 async def _running(
     settings: Settings, observe: Observe, urls: Mapping[str, sa.URL], origin: Origin | None
 ) -> AsyncIterator[App]:
+    began = time.monotonic()
     build_settings = _build_settings(settings, urls)
     registry = Registry(build(build_settings, {}, None))
     changes = SchemaChanges()
@@ -108,7 +111,7 @@ async def _running(
         {name: source.keeper for name, source in sources.items()},
         observe,
         sql={name: source.sql for name, source in sources.items()},
-        status=lambda: _status(app, settings),
+        status=lambda: _status(app, time.monotonic() - began),
         list_ttl_ms=round(settings.watch.poll_interval_s * 1000),
         context_idle_s=settings.tools.context_idle_s,
     )
@@ -162,13 +165,16 @@ async def _settle(app: App) -> None:
     app.service.freshness.ready.set()
 
 
-def _status(app: App, settings: Settings) -> ServerStatus:
-    catalog = app.registry.current
+def _status(app: App, uptime_s: float) -> ServerStatus:
+    catalog, settings = app.registry.current, app.reload.settings
     return ServerStatus(
         generation=catalog.generation,
         sources=tuple(source.status(catalog, settings) for source in app.sources.values()),
         listed_tools=len(catalog.listed),
         listed_bytes=sum(len(json) for json in catalog.listed_json),
+        version=version(),
+        uptime_s=uptime_s,
+        limits=limits_in_force(settings),
     )
 
 

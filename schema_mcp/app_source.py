@@ -101,6 +101,8 @@ class AppSource:
             pool_in_use=self.database.in_use,
             history=self.keeper.status,
             warnings=self.role.warnings,
+            pool_waiting=self.database.waiting,
+            retry_in_s=follower.retry_in_s,
         )
 
 

@@ -47,6 +47,8 @@ class Database:
             target, poolclass=NullPool, pool_reset_on_return=None, **options
         )
         self._generation = 0
+        #: Calls that wait for a pooled connection, or for one to be opened.
+        self.waiting = 0
 
     @property
     def in_use(self) -> int:
@@ -126,6 +128,7 @@ class Database:
     async def _checkout(self) -> AsyncConnection:
         while True:
             generation = self._generation  # of now: a connection that is opened meanwhile may be of the one before
+            self.waiting += 1
             try:
                 connection = await self._pooled.connect()
             except PoolTimeoutError as full:
@@ -134,6 +137,8 @@ class Database:
                     f"no connection to database '{self.name}' became free within {self.acquire_timeout_s:g} s",
                     "Many calls are running: try again in a moment, or send fewer at once.",
                 ) from full
+            finally:
+                self.waiting -= 1
             try:
                 raw = await connection.get_raw_connection()
                 generation = raw.info.setdefault(_GENERATION, generation)

@@ -13,7 +13,6 @@ from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from difflib import get_close_matches
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import anyio
@@ -36,7 +35,7 @@ from schema_mcp.observe.events import Observe
 from schema_mcp.server import results
 from schema_mcp.server.calls import ANSWER_S, GRACE_S, Calls
 from schema_mcp.server.changes import Changes
-from schema_mcp.server.service import ToolAnswer, ToolService, UnknownToolError
+from schema_mcp.server.service import ToolAnswer, ToolService, UnknownToolError, version
 from schema_mcp.server.sessions import Context, Sessions
 from schema_mcp.tools.base import ToolSpec
 
@@ -60,7 +59,7 @@ class ToolServer(Server[Any]):
         hint = CacheHint(ttl_ms=service.list_ttl_ms, scope="private")
         super().__init__(
             "schema-mcp",
-            version=_version(),
+            version=version(),
             instructions=service.instructions or None,
             cache_hints={"tools/list": hint, "server/discover": hint},
             # Without it the SDK lists all tools before each call over HTTP (python-sdk issue 3565).
@@ -182,10 +181,3 @@ def _page(tools: Sequence[ToolSpec], cursor: str | None, size: int | None) -> tu
 
 def _cursor(start: int, digest: str) -> str:
     return urlsafe_b64encode(f"{start}.{digest}".encode()).decode()
-
-
-def _version() -> str:
-    try:
-        return version("schema-mcp")
-    except PackageNotFoundError:  # run from a source tree that was never installed
-        return "0+source"
