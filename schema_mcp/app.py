@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 
 from schema_mcp.app_operations import operations
 from schema_mcp.app_reload import LOOK_INTERVAL_S, FileWatch, Reload
-from schema_mcp.app_settings import cache_limits, policy, surface, tool_limits, transaction_limits
+from schema_mcp.app_settings import cache_limits, limits_in_force, policy, surface, tool_limits, transaction_limits
 from schema_mcp.app_source import AppSource, database_url, wire
 from schema_mcp.caller import Caller
 from schema_mcp.catalog.build import BuildSettings, Catalog, build
@@ -28,6 +29,7 @@ from schema_mcp.observe.events import Observe
 from schema_mcp.server.activated import ListChanged
 from schema_mcp.server.dispatch import Dispatch
 from schema_mcp.server.operations import OperationCalls
+from schema_mcp.server.service import version
 from schema_mcp.server.tool_service import CatalogToolService
 from schema_mcp.server.waits import Waits
 from schema_mcp.state.keeper import Keeper
@@ -100,6 +102,7 @@ async def running(settings: Settings, observe: Observe, origin: Origin | None = 
 async def _running(
     settings: Settings, observe: Observe, urls: Mapping[str, sa.URL], origin: Origin | None
 ) -> AsyncIterator[App]:
+    began = time.monotonic()
     build_settings = _build_settings(settings, urls)
     registry = Registry(build(build_settings, {}, None))
     changes = SchemaChanges()
@@ -124,7 +127,7 @@ async def _running(
         observe,
         sql={name: source.sql for name, source in sources.items()},
         transactions=transactions,
-        status=lambda caller: replace(_status(app, settings, caller), operations=calls.status(caller)),
+        status=lambda caller: replace(_status(app, caller, time.monotonic() - began), operations=calls.status(caller)),
         list_ttl_ms=round(settings.watch.poll_interval_s * 1000),
         context_idle_s=settings.tools.context_idle_s,
     )
@@ -200,14 +203,17 @@ async def _settle(app: App) -> None:
     app.service.freshness.ready.set()
 
 
-def _status(app: App, settings: Settings, caller: Caller) -> ServerStatus:
-    catalog = app.registry.current
+def _status(app: App, caller: Caller, uptime_s: float) -> ServerStatus:
+    catalog, settings = app.registry.current, app.reload.settings
     return ServerStatus(
         generation=catalog.generation,
         sources=tuple(source.status(catalog, settings) for source in app.sources.values()),
         listed_tools=len(catalog.listed),
         listed_bytes=sum(len(json) for json in catalog.listed_json),
         transactions=app.transactions.status(caller),
+        version=version(),
+        uptime_s=uptime_s,
+        limits=limits_in_force(settings),
     )
 
 

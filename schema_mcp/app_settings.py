@@ -13,6 +13,7 @@ from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.execute.queue import QueueLimits
 from schema_mcp.execute.transactions import TransactionLimits
 from schema_mcp.security.policy import AccessMode, Policy, SqlMode
+from schema_mcp.tools.base import LimitsInForce
 from schema_mcp.tools.target import ToolLimits
 
 #: Seconds after which the database ends an idle transaction that the server should have ended before.
@@ -50,6 +51,17 @@ def tool_limits(settings: Settings) -> ToolLimits:
         max_affected_rows=settings.access.max_affected_rows,
         max_bytes=settings.results.max_bytes,
         sources=tuple(source.name for source in settings.served),
+    )
+
+
+def limits_in_force(settings: Settings) -> LimitsInForce:
+    """What clients are told of the limits."""
+    return LimitsInForce(
+        mode=settings.access.mode,
+        max_rows=settings.results.max_rows,
+        call_timeout_s=settings.limits.call_timeout_s,
+        statement_timeout_s=settings.limits.statement_timeout_s,
+        lock_timeout_s=settings.limits.lock_timeout_s,
     )
 
 

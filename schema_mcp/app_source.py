@@ -126,6 +126,8 @@ class AppSource:
             pool_in_use=self.database.in_use,
             history=self.keeper.status,
             warnings=self.role.warnings,
+            pool_waiting=self.database.queue.waiting,
+            retry_in_s=follower.retry_in_s,
         )
 
 

@@ -17,12 +17,13 @@ TABLES = (
     "CREATE TABLE ctx_tags (id integer PRIMARY KEY, name text)",
     "CREATE TABLE ctx_task_tags (task_id integer NOT NULL REFERENCES ctx_tasks (id), "
     "tag_id integer NOT NULL REFERENCES ctx_tags (id), tenant_id integer NOT NULL, PRIMARY KEY (task_id, tag_id))",
-    "CREATE TABLE ctx_words (id integer PRIMARY KEY, tenant_id text)",
+    "CREATE TABLE ctx_words (id integer PRIMARY KEY, tenant_id text, tag_id integer REFERENCES ctx_tags (id), "
+    "task_id integer REFERENCES ctx_tasks (id))",
     "INSERT INTO ctx_orgs VALUES (1, 7, 'ours'), (2, 8, 'theirs')",
     "INSERT INTO ctx_tasks VALUES (1, 7, 'a', 1), (2, 7, 'b', 2), (3, 8, 'c', 1), (4, 8, 'd', 2)",
     "INSERT INTO ctx_tags VALUES (1, 'red'), (2, 'blue')",
     "INSERT INTO ctx_task_tags VALUES (1, 1, 7), (1, 2, 8), (3, 1, 8)",
-    "INSERT INTO ctx_words VALUES (1, '7'), (2, 'eight')",
+    "INSERT INTO ctx_words VALUES (1, '7', 1, 1), (2, 'eight', 1, 1)",
 )
 SETTINGS: dict[str, Any] = {
     "tools__groups": ["set_context"],
@@ -73,6 +74,8 @@ async def test_standing_filters_narrow_every_reading_of_the_tables_that_have_the
         assert await peer.rows("query_ctx_tasks", groups) == [{"tenant_id": 7, "count": 2}]
         described = await peer.call("describe_table", {"table": "ctx_tasks", "sample_values": True})
         assert described["samples"]["tenant_id"] == [7]
+        # ctx_words has a text of that name, which no number fits.
+        assert [one["name"] for one in described["relationships"]] == ["ctx_orgs", "ctx_task_tags", "ctx_tags"]
         calls = [{"tool": "query_ctx_tasks", "arguments": {"columns": ["id"]}}] * 2
         for mode in ("transaction", "independent"):
             batch = await peer.call("run_batch", {"calls": calls, "mode": mode})
@@ -170,37 +173,36 @@ async def test_what_is_set_adds_up_and_null_ends_a_member(tenants: Place) -> Non
         assert await peer.call("get_context") == {"context": {}, "schema_version": 1}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        ({}, "missing_argument", "set_context takes at least one of: schema, limit, filters"),
-        ({"shcema": "x"}, "unknown_argument", "unknown argument 'shcema'. Did you mean 'schema'?"),
-        ({"schema": "nowhere"}, "unknown_schema", "there is no schema 'nowhere' with a table."),
-        ({"limit": 0}, "invalid_argument", "'limit' takes an integer from 1 to 10000, got 0"),
-        ({"filters": [7]}, "invalid_argument", "'filters' takes an object, got an array"),
-        (
-            {"filters": {"tenent_id": 7}},
-            "unknown_column",
-            "'filters': no table has a column 'tenent_id' that may be read. Did you mean 'tenant_id'?",
-        ),
-        (
-            {"filters": {"org_id": "seven"}},
-            "invalid_value",
-            "'filters': the standing filter does not fit: column 'org_id' of table 'ctx_tasks' takes an integer",
-        ),
-        (
-            {"filters": {"name": ["red"]}},
-            "invalid_value",
-            "'filters' takes a text of at most 1000 characters, a number, true or false for 'name', got an array",
-        ),
-    ],
-)
-async def test_what_does_not_fit_is_refused_by_name_and_nothing_is_set(
-    tenants: Place, arguments: dict[str, Any], code: str, message: str
-) -> None:
+#: Arguments, and the code and the beginning of the message that they are refused by.
+REFUSED: list[tuple[dict[str, Any], str, str]] = [
+    ({}, "missing_argument", "set_context takes at least one of: schema, limit, filters"),
+    ({"shcema": "x"}, "unknown_argument", "unknown argument 'shcema'. Did you mean 'schema'?"),
+    ({"schema": "nowhere"}, "unknown_schema", "there is no schema 'nowhere' with a table."),
+    ({"limit": 0}, "invalid_argument", "'limit' takes an integer from 1 to 10000, got 0"),
+    ({"filters": [7]}, "invalid_argument", "'filters' takes an object, got an array"),
+    (
+        {"filters": {"tenent_id": 7}},
+        "unknown_column",
+        "'filters': no table has a column 'tenent_id' that may be read. Did you mean 'tenant_id'?",
+    ),
+    (
+        {"filters": {"org_id": "seven"}},
+        "invalid_value",
+        "'filters': the standing filter does not fit: column 'org_id' of table 'ctx_tasks' takes an integer",
+    ),
+    (
+        {"filters": {"name": ["red"]}},
+        "invalid_value",
+        "'filters' takes a text of at most 1000 characters, a number, true or false for 'name', got an array",
+    ),
+]
+
+
+async def test_what_does_not_fit_is_refused_by_name_and_nothing_is_set(tenants: Place) -> None:
     async with inside(tenants.url, **SETTINGS) as program:
-        error = await program.peer.error("set_context", {"limit": 5, **arguments} if arguments else {})
-        assert (error["code"], error["message"][: len(message)]) == (code, message)
+        for arguments, code, message in REFUSED:
+            error = await program.peer.error("set_context", {"limit": 5, **arguments} if arguments else {})
+            assert (error["code"], error["message"][: len(message)]) == (code, message)
         assert (await program.peer.call("get_context"))["context"] == {}
 
 
@@ -208,9 +210,11 @@ async def test_a_table_whose_column_the_value_does_not_fit_is_refused_and_not_re
     async with inside(tenants.url, **SETTINGS) as program:
         answer = await program.peer.call("set_context", {"filters": {"tenant_id": "eight"}})
         assert answer["narrowed_tables"] == {"tenant_id": 1}
-        assert await ids(program, "query_ctx_words") == [2]
-        error = await program.peer.error("query_ctx_tasks")
-        assert error["code"] == "invalid_value"
+        assert await ids(program, "query_ctx_words", include=["ctx_tags"]) == [2]
+        assert (await program.peer.error("query_ctx_words", {"include": ["ctx_tasks"]}))["code"] == "invalid_value"
+        for arguments in ({}, {"include": ["ctx_orgs"]}):
+            error = await program.peer.error("query_ctx_tasks", arguments)
+            assert error["code"] == "invalid_value"
         assert error["message"].startswith("the standing filter does not fit: column 'tenant_id' of table 'ctx_tasks'")
 
 
@@ -252,6 +256,7 @@ async def test_the_tools_are_there_where_they_are_asked_for_and_there_is_a_sessi
             await program.peer.call("set_context", TENANT)
 
 
+@pytest.mark.parametrize("shared", ["sqlite"], indirect=True)
 async def test_where_there_is_no_session_there_is_no_context(tenants: Place) -> None:
     async with served(tenants.url, "http", tools__groups="set_context", tools__surface="generic") as scene:
         stateless = await scene.join(MODERN)

@@ -247,7 +247,7 @@ async def test_server_status_tells_how_the_server_stands(place: Place, store: st
             "confirmed": True,
             "tables": 1,
             "watch": {"mode": "poll", "interval_s": 0.1},
-            "pool": {"size": 3, "in_use": 0},
+            "pool": {"size": 3, "in_use": 0, "waiting": 0},
         }
         assert status["history"] == {"kept": True, "where": store, "waiting": 0}
         assert status["surface"] == {

@@ -121,9 +121,9 @@ async def test_a_source_that_goes_away_keeps_its_tools_and_leaves_the_others_alo
         assert told["hint"].startswith("Not answering: crm. ")
         assert (await told_of(program, "shop"))["hint"] is None
         status = await program.peer.call("server_status")
-        assert [(one["source"], one["state"], "since" in one) for one in status["sources"]] == [
-            ("crm", "unreachable", True),
-            ("shop", "confirmed", False),
+        assert [(one["source"], one["state"], "since" in one, "retry_in_s" in one) for one in status["sources"]] == [
+            ("crm", "unreachable", True, True),
+            ("shop", "confirmed", False, False),
         ]
         shop.execute("CREATE TABLE cups (id integer)")
         await program.peer.hears()

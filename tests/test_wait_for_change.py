@@ -149,20 +149,21 @@ async def test_a_table_that_is_dropped_ends_the_wait_for_it(wards: Place) -> Non
             assert answer["changed"] is True
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"timeout_s": 61}, "'timeout_s' is 61, and a call may take 60 s (limits.call_timeout_s)"),
-        ({"timeout_s": 0}, "'timeout_s' takes a number of seconds above 0, got 0"),
-        ({"since": "nonsense"}, "'since' is no token of an earlier answer"),
-        ({"since": "é"}, "'since' is no token of an earlier answer"),
-        ({"table": "wards", "since": "WyIiLCJhIiwxXQ"}, "'since' is of a wait for something else"),
-    ],
-)
-async def test_what_cannot_be_waited_for_is_refused(wards: Place, arguments: dict[str, Any], message: str) -> None:
+#: Arguments, and the message that they are refused by.
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"timeout_s": 61}, "'timeout_s' is 61, and a call may take 60 s (limits.call_timeout_s)"),
+    ({"timeout_s": 0}, "'timeout_s' takes a number of seconds above 0, got 0"),
+    ({"since": "nonsense"}, "'since' is no token of an earlier answer"),
+    ({"since": "é"}, "'since' is no token of an earlier answer"),
+    ({"table": "wards", "since": "WyIiLCJhIiwxXQ"}, "'since' is of a wait for something else"),
+]
+
+
+async def test_what_cannot_be_waited_for_is_refused(wards: Place) -> None:
     async with inside(wards.url, **GROUP) as program:
-        error = await program.peer.error("wait_for_change", arguments)
-        assert (error["code"], error["message"]) == ("invalid_argument", message)
+        for arguments, message in REFUSED:
+            error = await program.peer.error("wait_for_change", arguments)
+            assert (error["code"], error["message"]) == ("invalid_argument", message)
 
 
 async def test_a_token_of_another_process_ends_a_wait_at_once_and_says_that_it_is_not_known_what_changed(

@@ -86,6 +86,7 @@ class Database:
         Raises: Unavailable (`busy`) when too many wait or none is free in time; whatever the driver raises on
         connecting.
         """
+        await self._reachable()
         async with self.queue.place(client):
             held = await self.hold()
             try:

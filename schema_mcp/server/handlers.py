@@ -13,7 +13,6 @@ from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from difflib import get_close_matches
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import anyio
@@ -38,7 +37,7 @@ from schema_mcp.server.announced import Announced
 from schema_mcp.server.calls import ANSWER_S, GRACE_S, WAY, Calls, Way
 from schema_mcp.server.changes import Changes
 from schema_mcp.server.progress import run_telling
-from schema_mcp.server.service import TaskState, ToolAnswer, ToolService, UnknownToolError
+from schema_mcp.server.service import TaskState, ToolAnswer, ToolService, UnknownToolError, version
 from schema_mcp.server.sessions import Context, Sessions
 from schema_mcp.server.tasks import Tasks, takes_tasks
 from schema_mcp.tools.base import ToolSpec
@@ -63,7 +62,7 @@ class ToolServer(Server[Any]):
         hint = CacheHint(ttl_ms=service.list_ttl_ms, scope="private")
         super().__init__(
             "schema-mcp",
-            version=_version(),
+            version=version(),
             instructions=service.instructions or None,
             cache_hints={"tools/list": hint, "server/discover": hint},
             # Without it the SDK lists all tools before each call over HTTP (python-sdk issue 3565).
@@ -208,10 +207,3 @@ def _page(tools: Sequence[ToolSpec], cursor: str | None, size: int | None) -> tu
 
 def _cursor(start: int, digest: str) -> str:
     return urlsafe_b64encode(f"{start}.{digest}".encode()).decode()
-
-
-def _version() -> str:
-    try:
-        return version("schema-mcp")
-    except PackageNotFoundError:  # run from a source tree that was never installed
-        return "0+source"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from typing import Any, Protocol
 
 from schema_mcp.caller import Caller
@@ -83,3 +84,11 @@ class ToolService(Protocol):
         Raises: UnknownToolError; asyncio.CancelledError once nothing of the call runs any more.
         """
         ...
+
+
+def version() -> str:
+    """This program's."""
+    try:
+        return metadata.version("schema-mcp")
+    except metadata.PackageNotFoundError:  # run from a source tree that was never installed
+        return "0+source"

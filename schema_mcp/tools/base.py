@@ -272,6 +272,21 @@ class SourceStatus:
     history: HistoryStatus
     #: What is to be warned of: rights that the role has and should not.
     warnings: tuple[str, ...] = ()
+    #: Calls that wait for a connection of the pool.
+    pool_waiting: int = 0
+    #: Seconds until it is looked at again, where it does not answer.
+    retry_in_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsInForce:
+    """What the settings of now allow; they may change while the server runs."""
+
+    mode: str
+    max_rows: int
+    call_timeout_s: float
+    statement_timeout_s: float
+    lock_timeout_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +297,9 @@ class ServerStatus:
     sources: tuple[SourceStatus, ...]
     listed_tools: int
     listed_bytes: int
+    version: str
+    uptime_s: float
+    limits: LimitsInForce
     transactions: TransactionsStatus = field(default_factory=TransactionsStatus)
     #: What runs in the background, with the caller's own.
     operations: Mapping[str, Any] = field(default_factory=dict)

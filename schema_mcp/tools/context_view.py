@@ -1,6 +1,6 @@
 """A catalog as a session with a context sees it: other defaults, and tables under its standing filters. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -83,7 +83,7 @@ class ContextView:
     def relationships(self, target: Target) -> Mapping[str, Relationship]:
         """See `CatalogView.relationships`."""
         found = self.of.relationships(target)
-        return {name: self._relationship(one) for name, one in found.items()} if self.context.filters else found
+        return _Narrowed(found, self._relationship) if self.context.filters else found
 
     def permits(self, action: Action, target: Target) -> bool:
         """See `CatalogView.permits`."""
@@ -120,3 +120,27 @@ class ContextView:
             except CallError:
                 return None
         return found[0] if len(found) == 1 else None
+
+
+class _Narrowed(Mapping[str, Relationship]):
+    """Each is narrowed when it is asked for. Shown are those that the filters fit; another, asked for, is refused."""
+
+    def __init__(self, found: Mapping[str, Relationship], narrow: Callable[[Relationship], Relationship]) -> None:
+        self._found = found
+        self._narrow = narrow
+
+    def __getitem__(self, name: str) -> Relationship:
+        return self._narrow(self._found[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([name for name, one in self._found.items() if self._fits(one)])
+
+    def __len__(self) -> int:
+        return sum(map(self._fits, self._found.values()))
+
+    def _fits(self, one: Relationship) -> bool:
+        try:
+            self._narrow(one)
+        except CallError:
+            return False
+        return True

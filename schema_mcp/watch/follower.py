@@ -108,6 +108,11 @@ class Follower:
         return self._source.failing_since
 
     @property
+    def retry_in_s(self) -> float | None:
+        """Seconds until the next look, where the last one failed."""
+        return None if self._source.error is None else max(0.0, self._source.try_again_at - time.monotonic())
+
+    @property
     def confirmed_at(self) -> float | None:
         """When the served schema was last found true, in seconds since 1970; of a loaded one, by whoever stored it."""
         return self._source.confirmed_at

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -28,7 +29,7 @@ class ServerStatusTool:
     name = "server_status"
     action = Action.INSPECT
     title = "Server status"
-    description = "Whether the database answers, how old the schema is, how it is watched, and the history."
+    description = "Whether the database answers, how old the schema is, how it is watched, the limits, and the history."
 
     def input_schema(self, limits: ToolLimits) -> JsonSchema:
         """No arguments."""
@@ -63,6 +64,9 @@ def _answer(view: CatalogView, status: ServerStatus) -> bytes:
     return orjson.dumps(
         {
             "schema_version": status.generation,
+            "version": status.version,
+            "uptime_s": round(status.uptime_s, 1),
+            "limits": asdict(status.limits),
             **members,
             "transactions": transactions,
             "operations": status.operations,
@@ -90,11 +94,18 @@ def _transactions(view: CatalogView, status: TransactionsStatus) -> dict[str, An
 
 
 def _one_of_several(source: SourceStatus) -> dict[str, Any]:
-    return {**_source(source), **unreachable_since(source), "history": _history(source.history)}
+    return {**_source(source), "history": _history(source.history)}
 
 
 def _source(source: SourceStatus) -> dict[str, Any]:
-    told: dict[str, Any] = {"source": source.source, "product": source.product, **state(source)}
+    told: dict[str, Any] = {
+        "source": source.source,
+        "product": source.product,
+        **state(source),
+        **unreachable_since(source),
+    }
+    if source.retry_in_s is not None:
+        told["retry_in_s"] = round(source.retry_in_s, 1)
     told |= {"confirmed": source.confirmed, "tables": source.tables}
     if source.left_out:
         told["left_out"] = [quoted(name, MAX_NAME) for name in source.left_out[:MAX_LEFT_OUT]]
@@ -107,7 +118,7 @@ def _source(source: SourceStatus) -> dict[str, Any]:
         told["schema_true_at"] = iso(source.confirmed_at)
         told["schema_age_s"] = round(max(0.0, time.time() - source.confirmed_at), 1)
     told["watch"] = {"mode": "trigger" if source.listening else "poll", "interval_s": source.interval_s}
-    told["pool"] = {"size": source.pool_size, "in_use": source.pool_in_use}
+    told["pool"] = {"size": source.pool_size, "in_use": source.pool_in_use, "waiting": source.pool_waiting}
     return told
 
 
