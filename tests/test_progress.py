@@ -1,10 +1,14 @@
 """Progress of calls: told to clients that ask for it, as often as is worth it, and to nobody else."""
 
+import asyncio
 from time import monotonic
 from typing import Any, NamedTuple
 
 import pytest
 
+from schema_mcp.server.progress import run_telling
+from schema_mcp.server.service import ToolAnswer
+from schema_mcp.tools.options import Progress, Report
 from tests.conftest import Place
 from tests.peers import LEGACY, MODERN, Peer, inside, served
 from tests.waiting import until_it_holds
@@ -167,3 +171,41 @@ async def test_both_eras_are_told_over_both_transports(place: Place, transport: 
             assert grows(heard), era
             assert heard[-1][1:] == (1000, 1000, "1000 rows"), era
             assert {each.progress for each in heard} >= {500.0, 1000.0}, era
+
+
+async def test_it_is_told_ten_times_a_second_at_most_and_nothing_after_the_answer() -> None:
+    heard: list[Told] = []
+
+    async def send(progress: float, total: float | None = None, message: str | None = None) -> None:
+        heard.append(Told(monotonic(), progress, total, message))
+
+    async def call(report: Report) -> ToolAnswer:
+        ends = monotonic() + 1.2
+        done = 0
+        while monotonic() < ends:
+            done += 1
+            report(Progress(done=done, message=f"{done} rows"))
+            await asyncio.sleep(0)
+        return ToolAnswer(json=b"{}", is_error=False)
+
+    await run_telling(send, call)
+    told_by_then = len(heard)
+    await asyncio.sleep(0)
+    assert len(heard) == told_by_then > 2
+    assert grows(heard)
+    assert all(later.at - one.at >= 0.99 for one, later in zip(heard, heard[10:], strict=False))
+    assert heard[-1].total == heard[-1].progress
+
+
+async def test_a_client_that_does_not_read_holds_up_no_call() -> None:
+    async def never(progress: float, total: float | None = None, message: str | None = None) -> None:
+        await asyncio.Event().wait()
+
+    async def call(report: Report) -> ToolAnswer:
+        for done in range(1, 1000):
+            report(Progress(done=done))
+            await asyncio.sleep(0)
+        return ToolAnswer(json=b"{}", is_error=False)
+
+    async with asyncio.timeout(5):
+        assert not (await run_telling(never, call)).is_error

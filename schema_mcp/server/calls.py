@@ -37,6 +37,10 @@ class Way:
         """The call is cancelled when the way is closed."""
         self._call = call
 
+    def has_answered(self, call: asyncio.Task[ToolAnswer]) -> None:
+        """Nothing is left to cancel, and its answer is not kept."""
+        self._call = None
+
     def close(self) -> None:
         """The client has gone."""
         self.closed = True
@@ -66,6 +70,8 @@ class Calls:
             way.leads_from(task)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if way is not None:
+            task.add_done_callback(way.has_answered)
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError:

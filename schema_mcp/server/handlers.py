@@ -185,7 +185,11 @@ async def _lay_over(ctx: Context, call_next: CallNext) -> HandlerResult:
         result = await call_next(ctx)
     finally:
         _bulk.reset(token)
-    return {**result, **bulk} if bulk and isinstance(result, dict) else result
+    if not bulk or not isinstance(result, dict):
+        return result
+    whole = {**result, **bulk}
+    bulk.clear()  # a timer of the request, such as that of its session's idle time, keeps the context of it
+    return whole
 
 
 def _page(tools: Sequence[ToolSpec], cursor: str | None, size: int | None) -> tuple[Sequence[ToolSpec], str | None]:
