@@ -258,3 +258,14 @@ async def test_open_ones_starve_no_single_call(accounts: Place) -> None:
         assert len(await others[2].rows("query_accounts")) == 2
         await others[0].call("rollback_transaction", {"transaction_id": opened[0]})
         await begun(others[2])
+
+
+@PLACES
+async def test_the_end_of_the_server_rolls_back_what_is_open(accounts: Place) -> None:
+    async with inside(accounts.url, access__mode="write") as program:
+        id_ = await begun(program.peer)
+        await program.peer.call("update_accounts", pay(id_, 1, 70))
+        assert held(program) == 1
+    assert held(program) == 0
+    accounts.execute("UPDATE accounts SET balance = balance + 1")
+    assert stored(accounts) == [(1, 101), (2, 51)]

@@ -221,8 +221,11 @@ class Transaction:
         done: list[list[Done]] = []
         left_bytes = self.limits.max_bytes
         for step in steps:
+            held_to_table = step.plan.writes or step.plan.continues  # as by itself: what only reads need not ask
             try:
-                made = await performer.step(self._connection, step, generation, left_bytes, begun=True, alone=False)
+                made = await performer.step(
+                    self._connection, step, generation, left_bytes, begun=held_to_table, alone=False
+                )
             except CallError as error:
                 if isinstance(error, StepFailed):
                     raise
