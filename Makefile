@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist=worksteal
 
-.PHONY: demo test servers storm check format bench mermaid clean
+.PHONY: demo test servers storm faults check format bench mermaid clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/schema-mcp demo
@@ -22,6 +22,12 @@ SECONDS ?= 180
 storm: $(VENV)/.installed-dev
 	STORM_SECONDS=$(SECONDS) STORM_SERVERS=all $(if $(SEED),STORM_SEED=$(SEED)) \
 		$(BIN)/python -m pytest -q -s -p no:xdist tests/storm
+
+# Every fault under writers: for MINUTES, which writes the table of docs/reliability.md; once each with SECONDS=1.
+MINUTES ?= 30
+faults: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) \
+		$(if $(filter file,$(origin SECONDS)),--seconds $$(($(MINUTES) * 60)) --write,--seconds $(SECONDS))
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

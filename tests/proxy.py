@@ -3,7 +3,8 @@
 It passes everything on until told otherwise. `stall`: nothing moves and nothing is closed. `forget`: that of the
 connections there are, for ever, while new ones are served. `reset`: every connection breaks. `lose`: what a pattern is
 in does not arrive, or the server's answer to it does not or by half, and its connection breaks. `swallow`: it does not
-arrive, and nothing breaks. `slow`: what the server answers comes in small pieces.
+arrive, and nothing breaks. `delay`: it arrives after its connection has broken. `slow`: what the server answers comes
+in small pieces.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ PIECE_BYTES = 16
 
 
 class Proxy:
-    """`url` leads through here. `lost`: how many connections `lose` has broken."""
+    """`url` leads through here. `opened`: how many connections there were; `lost`: how many `lose` has broken."""
 
     def __init__(self, url: str) -> None:
         self._target = urlsplit(url)
@@ -29,9 +30,13 @@ class Proxy:
         self._half = False
         self._bytes_per_s: float | None = None
         self._breaks = True
+        self._late_s = 0.0
         self._then: Callable[[], None] = _nothing
         self.url = ""
         self.lost = 0
+        self.opened = 0
+        #: How many connections have ended, by whomever.
+        self.over = 0
 
     def listens_on(self, port: int) -> None:
         """Told once, before anybody connects."""
@@ -46,10 +51,13 @@ class Proxy:
         """Passes on what was held back, and all that follows."""
         self._moving.set()
 
-    def forget(self) -> None:
-        """The connections there are lead nowhere any more, as behind a firewall that has forgotten them."""
-        self._moving.clear()
-        self._moving = _set()
+    def forget(self) -> Callable[[], None]:
+        """The connections there are lead nowhere any more, as behind a firewall that has forgotten them; until what
+        this gives is called.
+        """
+        held, self._moving = self._moving, _set()
+        held.clear()
+        return held.set
 
     def reset(self) -> None:
         """Breaks every open connection; new ones are served."""
@@ -68,7 +76,13 @@ class Proxy:
         """Loses the next `times` requests with the pattern, or only the replies to them, or the second `half` of these;
         `then` is called each time."""
         self._pattern, self._reply, self._half, self._times = pattern, reply or half, half, times
-        self._breaks, self._then = True, then or _nothing
+        self._breaks, self._late_s, self._then = True, 0.0, then or _nothing
+
+    def delay(self, pattern: bytes, late_s: float, then: "Callable[[], None] | None" = None) -> None:
+        """Breaks the connection of the next request with the pattern; the server gets it so much later, and later still
+        sees its end of the connection break."""
+        self.lose(pattern, then=then)
+        self._late_s = late_s
 
     def swallow(self, pattern: bytes) -> None:
         """Loses the next request with the pattern and what follows it, and nobody is told."""
@@ -83,10 +97,11 @@ class Proxy:
         """One connection, until either side ends it."""
         task = asyncio.current_task()
         self._serving.add(task)
+        self.opened += 1
         moving, asked = self._moving, asyncio.Event()  # asked: something was passed on whose reply is to be lost
         with suppress(OSError):
             onward_reader, onward = await asyncio.open_connection(self._target.hostname, self._target.port)
-            requests = asyncio.create_task(self._pass_requests(reader, onward, moving, asked))
+            requests = asyncio.create_task(self._pass_requests(reader, onward, writer, moving, asked))
             replies = asyncio.create_task(self._pass_replies(onward_reader, writer, moving, asked))
             self._pumps |= {requests, replies}
             await asyncio.wait({requests, replies}, return_when=asyncio.FIRST_COMPLETED)
@@ -96,6 +111,7 @@ class Proxy:
             onward.transport.abort()
         writer.transport.abort()
         self._serving.discard(task)
+        self.over += 1
 
     async def ended(self) -> None:
         """Breaks every connection; returns when nothing runs any more."""
@@ -104,7 +120,12 @@ class Proxy:
             await asyncio.wait(serving)
 
     async def _pass_requests(
-        self, reader: asyncio.StreamReader, onward: asyncio.StreamWriter, moving: asyncio.Event, asked: asyncio.Event
+        self,
+        reader: asyncio.StreamReader,
+        onward: asyncio.StreamWriter,
+        back: asyncio.StreamWriter,
+        moving: asyncio.Event,
+        asked: asyncio.Event,
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
@@ -114,6 +135,11 @@ class Proxy:
                     self.lost += 1
                     if not self._reply:
                         self._then()
+                        if late_s := self._late_s:
+                            back.transport.abort()
+                            await asyncio.sleep(late_s)
+                            onward.write(data)
+                            await asyncio.sleep(late_s)
                         if self._breaks:
                             return
                         await asyncio.Event().wait()  # not even the end of the connection is passed on

@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import Place
 from tests.notes_server import Raw, opening, request
 from tests.peers import COMMAND, LEGACY, environment, inside, served
+from tests.proxy import proxied
 from tests.test_progress import SLOWLY
 from tests.test_running import answers, begin, busy, count, idle, locked
 from tests.waiting import until
@@ -116,6 +117,26 @@ async def test_a_cancel_never_hits_another_calls_statement(place: Place) -> None
             assert (written.get("inserted"), "rows" in read) == (1, True), (number, written, read)
         await idle(program, place)
         assert count(place, "cats") == rounds
+
+
+@POSTGRESQL
+async def test_a_cancel_that_comes_before_its_statement_is_repeated(place: Place) -> None:
+    place.execute("CREATE TABLE pauses (s integer); INSERT INTO pauses VALUES (0)")
+    place.execute("CREATE VIEW napping AS SELECT s FROM pauses, pg_sleep(pauses.s)")
+    async with proxied(place.url) as proxy, inside(proxy.url, pool__size=1, watch__poll_interval_s=60.0) as program:
+        assert await program.peer.rows("query_napping") == [{"s": 0}]  # prepared, so that it is one message from now on
+        place.execute("UPDATE pauses SET s = 60")
+        go_on, over = proxy.forget(), proxy.over
+        call = asyncio.create_task(program.peer.call("query_napping"))
+        await until(lambda: program.app.database.in_use == 1)
+        await program.peer.names()
+        call.cancel()
+        await until(lambda: proxy.over > over)  # the cancel has met a session that was idle
+        began = monotonic()
+        go_on()
+        await until(lambda: program.app.database.in_use == 0)
+        await until(lambda: not busy(place, "%napping%"))
+        assert monotonic() - began < STOP_LIMIT_S
 
 
 @PLACES

@@ -23,6 +23,7 @@ from schema_mcp.tools.base import Action, SurfaceCost, ToolSpec
 from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.kinds.activate_tables import ActivateTablesTool
 from schema_mcp.tools.kinds.begin_transaction import BeginTransactionTool
+from schema_mcp.tools.kinds.context import ClearContextTool, GetContextTool, SetContextTool
 from schema_mcp.tools.kinds.delete import DeleteTool
 from schema_mcp.tools.kinds.describe_table import DescribeTableTool
 from schema_mcp.tools.kinds.end_transaction import COMMIT, ROLLBACK
@@ -36,16 +37,20 @@ from schema_mcp.tools.kinds.run_batch import RunBatchTool
 from schema_mcp.tools.kinds.schema_changes import SchemaChangesTool
 from schema_mcp.tools.kinds.server_status import ServerStatusTool
 from schema_mcp.tools.kinds.update import UpdateTool
+from schema_mcp.tools.kinds.wait_for_change import WaitForChangeTool
 from schema_mcp.tools.naming import display_name, near, slugs
 from schema_mcp.tools.relationships import Referrers, Relationship, referrers, relationships
 from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.view import ServerTool, TableTool
 
 TABLE_TOOLS: tuple[TableTool, ...] = (QueryTool(), InsertTool(), UpdateTool(), DeleteTool())
-#: Listed in sessions alone, and only where the surface has it.
 ACTIVATE: ServerTool = ActivateTablesTool()
+#: Listed in sessions alone, and only where the surface has them.
+SESSION_TOOLS: tuple[ServerTool, ...] = (ACTIVATE, SetContextTool(), GetContextTool(), ClearContextTool())
+#: Only where the surface has them.
+OPT_IN: tuple[ServerTool, ...] = (*SESSION_TOOLS, WaitForChangeTool())
 SERVER_TOOLS: tuple[ServerTool, ...] = (
-    ACTIVATE,
+    *OPT_IN,
     ListTablesTool(),
     DescribeTableTool(),
     RefreshSchemaTool(),
@@ -167,10 +172,10 @@ class Catalog:
 
     def session_specs(self, active: Sequence[TableName]) -> list[tuple[ToolSpec, bytes]]:
         """What a session is offered besides what all are, having activated these tables."""
-        if ACTIVATE.name not in self.server_tools:
+        made = [self.specs.server(tool) for tool in SESSION_TOOLS if tool.name in self.server_tools]
+        if not made:
             return []
         listed = {spec.name for spec in self.listed}
-        made = [self.specs.server(ACTIVATE)]
         for name in active:
             target = self.targets.get(name)
             names = [] if target is None else [f"{tool.name}_{target.slug}" for tool in TABLE_TOOLS]
@@ -246,7 +251,7 @@ def build(
     server_tools = {
         tool.name: tool
         for tool in SERVER_TOOLS
-        if settings.policy.permits(tool.action, None) and (tool is not ACTIVATE or settings.surface.activates)
+        if settings.policy.permits(tool.action, None) and (tool not in OPT_IN or settings.surface.has(tool.name))
     }
     names = table_names(targets, several=settings.limits.several)
     listed = _listed(settings, specs, names.by_name, table_tools, generic_tools, server_tools, previous)
@@ -370,7 +375,7 @@ def _listed(
     server_tools: Mapping[str, ServerTool],
     previous: Catalog | None,
 ) -> list[tuple[ToolSpec, bytes]]:
-    fixed = [specs.server(tool) for tool in server_tools.values() if tool is not ACTIVATE]
+    fixed = [specs.server(tool) for tool in server_tools.values() if tool not in SESSION_TOOLS]
     fixed += [specs.generic(name, tool) for name, tool in generic_tools.items()]
     known = (
         {spec.name: (spec, json) for spec, json in zip(previous.listed, previous.listed_json, strict=True)}

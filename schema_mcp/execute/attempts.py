@@ -22,6 +22,8 @@ from schema_mcp.tools.options import PLAIN, CallOptions
 #: The schema changed under a prepared statement: PostgreSQL's "cached plan must not change result type", and what a
 #: driver finds out by itself. The statement may well fit the new schema.
 _CACHED_PLAN = ("0A000", None)
+#: When a write to a server that only reads is worth another try: another one may have taken over by then.
+FAILOVER_S = 5.0
 #: Others were in the way: serialization_failure, deadlock_detected, and too_many_connections, of which one may be free
 #: again.
 _IN_THE_WAY = frozenset({"40001", "40P01", "53300"})
@@ -81,6 +83,8 @@ class Attempts:
             refused = _cause(failure)
             if isinstance(refused, StaleSchema):
                 self._on_stale()
+            if self._met_a_standby(refused):
+                refused.retryable, refused.details = True, {"retry_after_s": FAILOVER_S}
             if self._doubt is not None and not isinstance(refused, StatementRefused):
                 raise self._doubt from failure
             if isinstance(failure, StatementRefused):

@@ -40,9 +40,17 @@ class TransactionLimits:
 
 
 class Transactions:
-    """Those of one process. `databases`: by source, each with a pool of its own for them."""
+    """Those of one process. `databases`: by source, each with a pool of its own for them. `wrote` is told the source of
+    each that has ended, however it did.
+    """
 
-    def __init__(self, databases: Mapping[str, Database], limits: TransactionLimits) -> None:
+    def __init__(
+        self,
+        databases: Mapping[str, Database],
+        limits: TransactionLimits,
+        wrote: Callable[[str], None] = lambda source: None,
+    ) -> None:
+        self._wrote = wrote
         self._databases = databases
         self._limits = limits
         self._open: dict[str, Transaction] = {}
@@ -188,6 +196,7 @@ class Transactions:
         self._ended[transaction.id] = (transaction.owner, transaction.over)
         while len(self._ended) > MAX_REMEMBERED:
             self._ended.popitem(last=False)
+        self._wrote(transaction.source)
 
     def _moved(self) -> None:
         """A transaction's time may be over sooner than it was known to be."""

@@ -1,28 +1,30 @@
 """What becomes of a call in one catalog: its plan is made, and run by whoever runs plans of that kind.
 
-    name -> tool -> options taken off -> kind plans -> runner of the plan's type -> the answer's JSON
+    session's context -> tool -> options taken off -> kind plans -> runner of the plan's type -> the answer's JSON
 
 A new kind of plan is added with its runner (`add`) where the program is put together; nothing here knows it.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from schema_mcp.caller import Caller
 from schema_mcp.catalog.build import Catalog
 from schema_mcp.errors import CallError, ErrorCode, UnknownTool
+from schema_mcp.execute.cache import ResultCache
 from schema_mcp.execute.executor import Executor
 from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.execute.runs import Runs
 from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.execute.transactions import Transactions
 from schema_mcp.server.batch import run_apart, run_together
+from schema_mcp.server.kept import key_of, may_be_kept
 from schema_mcp.server.service import UnknownToolError
 from schema_mcp.tools.base import AnswerPlan, SqlPlan, StatementPlan
 from schema_mcp.tools.options import CallOptions, Report, read_options, takes_options, within
-from schema_mcp.tools.view import BatchCall, BatchPlan
+from schema_mcp.tools.view import BatchCall, BatchPlan, CatalogView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,8 @@ class Call:
     report: Report | None = None
     #: Seconds that are left of the call that this one is part of.
     left_s: float | None = None
+    #: What the result's `_meta` is to say; whoever runs the call puts it there.
+    meta: dict[str, Any] = field(default_factory=dict)
 
     @property
     def client(self) -> str | None:
@@ -63,7 +67,11 @@ class Dispatch:
         self._sql = sql
         self._transactions = transactions
         self._again = again
+        #: Answers of calls that read; None: none are kept.
+        self.cache: ResultCache | None = None
         self._runners: dict[type, Runner] = {}
+        #: Puts what the caller's session has set around a call. Raises: CallError.
+        self.in_context: Callable[[Catalog, Call], tuple[CatalogView, Call]] = lambda catalog, call: (catalog, call)
         self.add(StatementPlan, self._run_if_possible)
         self.add(BatchPlan, self._batch)
         self.add(SqlPlan, self._run_sql)
@@ -74,22 +82,37 @@ class Dispatch:
 
     async def run(self, catalog: Catalog, call: Call) -> Answered:
         """The answer. Raises: CallError; UnknownToolError; asyncio.CancelledError once nothing of it runs any more."""
+        view, call = self.in_context(catalog, call)
         options, arguments = CallOptions(left_s=call.left_s, report=call.report, client=call.client), call.arguments
         if (server_tool := catalog.server_tools.get(call.name)) is not None:
             if takes_options(server_tool.action):
                 options, arguments = read_options(arguments, options, self._limits.call_timeout_s)
-            server_plan = server_tool.plan(catalog, arguments, call.caller)
+            server_plan = server_tool.plan(view, arguments, call.caller)
             if isinstance(server_plan, AnswerPlan):
                 return server_plan.json, 0
             return await self._runners[type(server_plan)](catalog, server_plan, call, options)
         try:
-            tool, target, arguments = catalog.find(call.name, arguments)
+            tool, target, arguments = view.find(call.name, arguments)
         except UnknownTool:
             raise UnknownToolError(call.name) from None
         options, arguments = read_options(arguments, options, self._limits.call_timeout_s)
-        plan = tool.plan(catalog, target, arguments, call.caller)
-        result = await self.runs(plan.source, call, options).run(plan, target.table, catalog.generation, options)
-        return plan.answer(result), result.affected
+        plan = tool.plan(view, target, arguments, call.caller)
+
+        async def answered() -> Answered:
+            result = await self.runs(plan.source, call, options).run(plan, target.table, catalog.generation, options)
+            return plan.answer(result), result.affected
+
+        if self.cache is None or not may_be_kept(plan, options):
+            return await answered()
+        key = key_of(call.caller, catalog.generation, call.name, call.arguments, plan)
+        if (found := self.cache.find(key)) is not None:
+            kept, age_ms = found
+            call.meta.update(cached=True, age_ms=age_ms)
+            return kept.json, kept.rows
+        keep = self.cache.reading(plan.source)
+        json, rows = await answered()
+        keep(key, json, rows)
+        return json, rows
 
     def runs(self, source: str, call: Call, options: CallOptions) -> Runs:
         """What runs the plans of the call on that source: the pool, or the open transaction that it names.
@@ -114,8 +137,10 @@ class Dispatch:
         return plan.answer(shown), len(shown.rows)
 
     async def _batch(self, catalog: Catalog, plan: BatchPlan, call: Call, options: CallOptions) -> Answered:
+        view, _ = self.in_context(catalog, call)
+
         def planned(one: BatchCall) -> StatementPlan:
-            return one.tool.plan(catalog, one.target, one.arguments, call.caller)
+            return one.tool.plan(view, one.target, one.arguments, call.caller)
 
         def runs(source: str) -> Runs:
             return self.runs(source, call, options)

@@ -21,6 +21,7 @@ from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.execute.transactions import Transactions
 from schema_mcp.observe.events import CallFinished, Observe
 from schema_mcp.server.activated import Activated, ListChanged
+from schema_mcp.server.contexts import Contexts
 from schema_mcp.server.dispatch import Answered, Call, Dispatch
 from schema_mcp.server.freshness import Freshness
 from schema_mcp.server.inquiries import Inquiries
@@ -50,6 +51,7 @@ class CatalogToolService:
         transactions: Transactions,
         status: Callable[[Caller], ServerStatus],
         list_ttl_ms: int,
+        context_idle_s: float,
     ) -> None:
         self._registry = registry
         self._observe = observe
@@ -61,8 +63,14 @@ class CatalogToolService:
         self.dispatch.add(ActivatePlan, self._activate)
         Inquiries(watcher, keepers, status).add_to(self.dispatch)
         self.activated = Activated()
+        self.contexts = Contexts(context_idle_s)
+        self.contexts.add_to(self.dispatch)
         #: Told of each session that has ended.
-        self.forgetting: list[Callable[[str], None]] = [self.activated.forget, transactions.forget]
+        self.forgetting: list[Callable[[str], None]] = [
+            self.activated.forget,
+            self.contexts.forget,
+            transactions.forget,
+        ]
         #: Set after each change of a list that some client may have.
         self.list_changed = ListChanged()
         #: Some client has been given a list.
@@ -99,8 +107,9 @@ class CatalogToolService:
         started = time.perf_counter()
         rows, code = 0, None
         try:
-            json, rows = await self._call(Call(name=name, arguments=arguments, caller=caller, report=report))
-            return ToolAnswer(json, is_error=False)
+            call = Call(name=name, arguments=arguments, caller=caller, report=report)
+            json, rows = await self._call(call)
+            return ToolAnswer(json, is_error=False, meta=call.meta)
         except CallError as error:
             code = str(error.code)
             return error_answer(error)
@@ -159,6 +168,7 @@ _MAY_BE_STALE = frozenset(
         ErrorCode.STALE_SCHEMA,
         ErrorCode.UNKNOWN_TOOL,
         ErrorCode.UNKNOWN_TABLE,
+        ErrorCode.UNKNOWN_SCHEMA,
         ErrorCode.AMBIGUOUS_TABLE,
         ErrorCode.UNKNOWN_COLUMN,
         ErrorCode.UNKNOWN_RELATIONSHIP,

@@ -1,7 +1,7 @@
 """`python -m tests.faults`: plays faults against the real program, prints what they showed, exits 1 with findings.
 
-A short run plays every fault once, on places and transports that the seed chooses. One of `LONG_S` and more plays turn
-after turn, each fault on one place and transport after the other, until its time is over and each struck often enough.
+Turn after turn it plays each fault once, on one place and transport after the other as the seed has it begin, until its
+time is over and each was played; in a long run, until each has struck as often as it is to.
 """
 
 import argparse
@@ -95,7 +95,7 @@ def shown(played: Round) -> Round:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help=f"each fault once; from {LONG_S:g} on, that long")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long, and each fault once at least")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="repeats what was chosen by chance")
     parser.add_argument("--only", nargs="*", default=[], help="faults whose name has one of these words in it")
     parser.add_argument("--write", action="store_true", help="writes the table into docs/reliability.md")

@@ -1,19 +1,14 @@
-"""Clients that give up, vanish or come in a crowd; and the end of the program itself, which all of them see."""
+"""Clients that give up, vanish, or come in a crowd."""
 
 import asyncio
-import signal
-import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any
 
 from tests.faults.base import Fault, Field
 from tests.faults.journal import Journal, NoAnswer
-from tests.faults.postgres_place import PostgresPlace
 from tests.faults.program import IDLE_IN_TRANSACTION_S
 from tests.faults.wires import HttpWire, Wire
 from tests.notes_server import LEGACY, MODERN
-from tests.waiting import until_it_holds
 
 #: Calls that are given up in a round, by so many clients.
 CANCELS, CANCELLERS = 100, 10
@@ -22,11 +17,6 @@ CANCELLED_WITHIN_S = 0.04
 #: Clients that vanish at once.
 VANISHING = 12
 CROWD = 500
-#: How long the program may take to end, and to be served again after it was killed.
-END_S = 10.0
-AGAIN_S = 5.0
-#: The database's end of a connection whose client was killed.
-FORGOTTEN_S = 2.0
 
 
 def write_of(journal: Journal, number: int) -> tuple[Any, str, dict[str, Any]]:
@@ -151,59 +141,7 @@ async def crowd_in(on: Field) -> None:
     on.back()
 
 
-async def end_input(on: Field) -> None:
-    """The client closes its end of the pipes."""
-    await on.crowd()
-    on.struck()
-    on.program.pipes.end()
-    await _ended_well(on)
-
-
-async def terminate(on: Field) -> None:
-    """SIGTERM."""
-    await on.crowd()
-    on.struck()
-    on.program.process.send_signal(signal.SIGTERM)
-    await _ended_well(on)
-
-
-async def kill(on: Field) -> None:
-    """kill -9 of the program."""
-    await on.crowd()
-    on.struck()
-    await on.program.killed()
-    if isinstance(on.place, PostgresPlace):
-        place = on.place
-
-        async def forgotten() -> bool:
-            return await place.backends() == 0
-
-        with suppress(TimeoutError):
-            await until_it_holds(forgotten, FORGOTTEN_S)
-        if left := await place.backends():
-            on.noticed.append(f"PostgreSQL has {left} connections of it {FORGOTTEN_S:g} s after it was killed")
-    await _start_again(on)
-
-
-async def _ended_well(on: Field) -> None:
-    try:
-        if code := await on.program.gone(END_S):
-            on.noticed.append(f"the program ended with exit code {code}")
-    except TimeoutError:
-        on.noticed.append(f"the program has not ended within {END_S:g} s")
-        await on.program.killed()
-    await _start_again(on)
-
-
-async def _start_again(on: Field) -> None:
-    began = time.monotonic()
-    await on.program.start()
-    on.back()
-    if on.back_at - began > AGAIN_S:
-        on.noticed.append(f"the program serves again after {on.back_at - began:.1f} s of at most {AGAIN_S:g} s")
-
-
-HTTP, STDIO = ("http",), ("stdio",)
+HTTP = ("http",)
 CLIENTS = (
     Fault(
         name="calls given up",
@@ -250,22 +188,5 @@ CLIENTS = (
         what=f"{CROWD} clients write at once; the pool has 16 connections",
         product="any",
         strike=crowd_in,
-    ),
-    Fault(
-        name="end of input",
-        what="the client on stdio closes its end; the program ends, and is started again",
-        product="any",
-        strike=end_input,
-        transports=STDIO,
-        ends_program=True,
-    ),
-    Fault(name="SIGTERM", what="the program is told to end", product="any", strike=terminate, ends_program=True),
-    Fault(
-        name="kill -9 of the program",
-        what="the program is killed and started again",
-        product="any",
-        strike=kill,
-        ends_program=True,
-        least=20,
     ),
 )

@@ -8,6 +8,8 @@ from tests.faults.program import CALL_TIMEOUT_S
 #: Connections that break in one round, one after the other.
 LOSSES = 10
 SLOW_BYTES_PER_S = 500.0
+#: Long enough for the program to ask what became of it.
+LATE_S = 0.25
 
 
 async def reset(on: Field) -> None:
@@ -18,7 +20,7 @@ async def reset(on: Field) -> None:
         on.place.proxy.reset()
 
 
-async def lose(on: Field, pattern: bytes, *, reply: bool = False, half: bool = False) -> None:
+async def lose(on: Field, pattern: bytes, *, reply: bool = False, half: bool = False, late_s: float = 0.0) -> None:
     """A connection at a time, each when enough writers are inside."""
     proxy = on.place.proxy
     for _ in range(LOSSES):
@@ -29,7 +31,10 @@ async def lose(on: Field, pattern: bytes, *, reply: bool = False, half: bool = F
             on.struck()
             lost.set()
 
-        proxy.lose(pattern, reply=reply, half=half, then=struck)
+        if late_s:
+            proxy.delay(pattern, late_s, struck)
+        else:
+            proxy.lose(pattern, reply=reply, half=half, then=struck)
         async with asyncio.timeout(CALL_TIMEOUT_S):
             await lost.wait()
 
@@ -40,6 +45,11 @@ async def lose_commit_reply(on: Field) -> None:
 
 async def lose_commit(on: Field) -> None:
     await lose(on, b"COMMIT", reply=False)
+
+
+async def delay_commit(on: Field) -> None:
+    await lose(on, b"COMMIT", late_s=LATE_S)
+    await asyncio.sleep(2 * LATE_S)
 
 
 async def lose_insert_reply(on: Field) -> None:
@@ -107,6 +117,13 @@ NETWORK = (
         what="a COMMIT does not arrive and its connection breaks",
         product="postgresql",
         strike=lose_commit,
+    ),
+    Fault(
+        name="COMMIT late",
+        what=f"the connection breaks, and its COMMIT reaches PostgreSQL {LATE_S:g} s later",
+        product="postgresql",
+        strike=delay_commit,
+        least=100,
     ),
     Fault(
         name="reply of INSERT lost",

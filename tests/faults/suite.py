@@ -3,6 +3,7 @@
 from tests.faults.base import Fault, Field
 from tests.faults.clients import CLIENTS
 from tests.faults.clock import CLOCK
+from tests.faults.ends import ENDS
 from tests.faults.locks import LOCKS
 from tests.faults.network import NETWORK
 from tests.faults.round import CALM
@@ -22,6 +23,7 @@ FAULTS: tuple[Fault, ...] = (
     *SERVERS,
     *LOCKS,
     *CLIENTS,
+    *ENDS,
     *SQLITE_FILES,
     *CLOCK,
 )

@@ -35,12 +35,12 @@ class Run:
 
 
 def page_with(page: str, run: Run, faults: Sequence[Fault]) -> str:
-    """The page with the tables of this run in the place of those that it had. Raises: ValueError without a place."""
+    """The page with what this run has shown in the place of what it had. Raises: ValueError without such a place."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{PAGE} has no place for the table: '{BEGIN}' and '{END}'")
-    return f"{before}{BEGIN}\n\n{told(run, faults)}\n\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{told(run, faults)}\n\n## The faults\n\n{explained(faults)}\n\n{END}{after}"
 
 
 def told(run: Run, faults: Sequence[Fault]) -> str:

@@ -128,7 +128,7 @@ class PostgresqlSql:
         if isinstance(error, asyncpg.PostgresError) and state.startswith("42") and state != "42501":
             return _wrong(error, state, statement)
         known = errors.translate(error, None)
-        if known is not None and known.code is ErrorCode.READ_ONLY:
+        if known is not None and known.code is ErrorCode.READ_ONLY and not statement.writes:
             known.hint = ONLY_READS
         return known
 
