@@ -116,7 +116,6 @@ async def _running(
     transactions = Transactions(
         {name: source.transaction_database for name, source in sources.items()},
         transaction_limits(settings),
-        wrote=cache.drop if cache is not None else lambda source: None,
     )
     watcher = Watcher({name: source.follower for name, source in sources.items()}, registry)
     service = CatalogToolService(

@@ -258,3 +258,33 @@ async def test_open_ones_starve_no_single_call(accounts: Place) -> None:
         assert len(await others[2].rows("query_accounts")) == 2
         await others[0].call("rollback_transaction", {"transaction_id": opened[0]})
         await begun(others[2])
+
+
+@PLACES
+async def test_the_end_of_the_server_rolls_back_what_is_open(accounts: Place) -> None:
+    async with inside(accounts.url, access__mode="write") as program:
+        id_ = await begun(program.peer)
+        await program.peer.call("update_accounts", pay(id_, 1, 70))
+        assert held(program) == 1
+    assert held(program) == 0
+    accounts.execute("UPDATE accounts SET balance = balance + 1")
+    assert stored(accounts) == [(1, 101), (2, 51)]
+
+
+@PLACES
+async def test_kept_answers_and_those_who_wait_hear_of_a_commit(accounts: Place) -> None:
+    settings: dict[str, Any] = {"access__mode": "write", "cache__ttl_s": 60.0, "tools__groups": ["wait_for_change"]}
+    async with inside(accounts.url, **settings) as program, AsyncExitStack() as stack:
+        other = await join(stack, program.server, LEGACY)
+        asked = {"where": {"id": 1}}
+        assert (await other.rows("query_accounts", asked))[0]["balance"] == 100
+        id_ = await begun(program.peer)
+        await program.peer.call("update_accounts", pay(id_, 1, 70))
+        wait = {"table": "accounts", "timeout_s": 15.0}
+        waiting = asyncio.create_task(other.call("wait_for_change", wait))
+        rows = program.app.sources["database"].rows
+        await until(lambda: bool(rows.waiting) and all(wait.now is not None for wait in rows.waiting))
+        assert (await other.rows("query_accounts", asked))[0]["balance"] == 100
+        await program.peer.call("commit_transaction", {"transaction_id": id_})
+        assert (await other.rows("query_accounts", asked))[0]["balance"] == 70
+        assert (await waiting)["changed"] is True

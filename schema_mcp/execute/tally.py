@@ -15,6 +15,7 @@ class Tally:
         self._operations: dict[tuple[str, TableName | None], Operation] = {}
         #: What an error of COMMIT is told by: the table that was written last, or one of which not all may be told.
         self.judged_by: Table | None = None
+        self.written: set[TableName] = set()
 
     @property
     def operations(self) -> tuple[Operation, ...]:
@@ -28,6 +29,8 @@ class Tally:
             return
         kind = "query" if plan.action is Action.READ else str(plan.action)
         self._add(kind, plan.table, done.result.affected if plan.writes else 0)
+        if plan.writes:
+            self.written.add(plan.table)
         known = self.judged_by
         if plan.writes and not (known is not None and (known.hides_columns or known.masks_columns)):
             self.judged_by = done.step.table

@@ -43,6 +43,7 @@ from schema_mcp.execute.transaction_errors import (
     with_the_transaction,
 )
 from schema_mcp.execute.turns import Turns
+from schema_mcp.execute.writes import Writes
 from schema_mcp.schema.model import Table
 from schema_mcp.tools.base import Result, SqlPlan, SqlResult, StatementPlan
 from schema_mcp.tools.options import PLAIN, CallOptions
@@ -68,6 +69,7 @@ class Transaction:
         held: Held,
         limits: ExecutionLimits,
         on_stale: Callable[[], None],
+        writes: Writes,
         on_end: Callable[["Transaction"], None],
         moved: Callable[[], None],
     ) -> None:
@@ -78,6 +80,7 @@ class Transaction:
         self._facts = facts
         self._held = held
         self._on_stale = on_stale
+        self._writes = writes
         self._on_end = on_end
         self._access = database.dialect.transactions
         self._turns = Turns(moved)
@@ -186,6 +189,7 @@ class Transaction:
                     raise not_committed(ErrorCode.ROLLED_BACK)
             finally:
                 self._committing = False
+        self._writes.committed(self._tally.written)
         if self._ran_sql:
             self._on_stale()  # it may have changed the schema
         return self._summary(committed=True)
@@ -221,8 +225,11 @@ class Transaction:
         done: list[list[Done]] = []
         left_bytes = self.limits.max_bytes
         for step in steps:
+            held_to_table = step.plan.writes or step.plan.continues  # as by itself: what only reads need not ask
             try:
-                made = await performer.step(self._connection, step, generation, left_bytes, begun=True, alone=False)
+                made = await performer.step(
+                    self._connection, step, generation, left_bytes, begun=held_to_table, alone=False
+                )
             except CallError as error:
                 if isinstance(error, StepFailed):
                     raise
@@ -351,7 +358,7 @@ class Transaction:
         if outcome is Outcome.UNKNOWN:
             raise in_doubt() from error
         self.over = COMMITTED if outcome is Outcome.COMMITTED else ROLLED_BACK
-        self._on_end(self)
+        self._tell_end()
         if outcome is Outcome.ROLLED_BACK:
             raise not_committed(ErrorCode.DATABASE_UNAVAILABLE) from error
 
@@ -376,6 +383,10 @@ class Transaction:
             await self._held.give_back()
         else:
             await self._held.throw_away()
+        self._tell_end()
+
+    def _tell_end(self) -> None:
+        self._writes.ended()
         self._on_end(self)
 
     def _summary(self, *, committed: bool) -> EndedTransaction:

@@ -21,6 +21,7 @@ from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.execute.rows import too_long
 from schema_mcp.execute.transaction import Transaction
 from schema_mcp.execute.transaction_errors import ended
+from schema_mcp.execute.writes import Writes
 from schema_mcp.tools.transactions import BeginPlan, OpenTransaction, TransactionsStatus
 
 #: So many that have ended are remembered, to tell their owners how.
@@ -40,17 +41,9 @@ class TransactionLimits:
 
 
 class Transactions:
-    """Those of one process. `databases`: by source, each with a pool of its own for them. `wrote` is told the source of
-    each that has ended, however it did.
-    """
+    """Those of one process. `databases`: by source, each with a pool of its own for them."""
 
-    def __init__(
-        self,
-        databases: Mapping[str, Database],
-        limits: TransactionLimits,
-        wrote: Callable[[str], None] = lambda source: None,
-    ) -> None:
-        self._wrote = wrote
+    def __init__(self, databases: Mapping[str, Database], limits: TransactionLimits) -> None:
         self._databases = databases
         self._limits = limits
         self._open: dict[str, Transaction] = {}
@@ -64,14 +57,21 @@ class Transactions:
         self._sooner = asyncio.Event()
 
     async def begin(
-        self, plan: BeginPlan, owner: Caller, limits: ExecutionLimits, on_stale: Callable[[], None], *, read_only: bool
+        self,
+        plan: BeginPlan,
+        owner: Caller,
+        limits: ExecutionLimits,
+        on_stale: Callable[[], None],
+        writes: Writes,
+        *,
+        read_only: bool,
     ) -> OpenTransaction:
         """The transaction, open. It keeps these limits, whatever they become. Raises: CallError."""
         self._require_room(owner, plan.source)
         place = (owner, plan.source)
         self._beginning.append(place)
         try:
-            transaction = await self._begin(plan, owner, limits, on_stale, read_only=read_only)
+            transaction = await self._begin(plan, owner, limits, on_stale, writes, read_only=read_only)
         finally:
             self._beginning.remove(place)
         self._open[transaction.id] = transaction
@@ -158,7 +158,14 @@ class Transactions:
             )
 
     async def _begin(
-        self, plan: BeginPlan, owner: Caller, limits: ExecutionLimits, on_stale: Callable[[], None], *, read_only: bool
+        self,
+        plan: BeginPlan,
+        owner: Caller,
+        limits: ExecutionLimits,
+        on_stale: Callable[[], None],
+        writes: Writes,
+        *,
+        read_only: bool,
     ) -> Transaction:
         database = self._databases[plan.source]
         access = database.dialect.transactions
@@ -184,7 +191,7 @@ class Transactions:
             max_age_s=self._limits.max_age_s,
             ends_at=time.time() + self._limits.max_age_s,
         )
-        return Transaction(facts, owner, database, held, limits, on_stale, self._has_ended, self._moved)
+        return Transaction(facts, owner, database, held, limits, on_stale, writes, self._has_ended, self._moved)
 
     def _end(self, transaction: Transaction, reason: str) -> None:
         task = asyncio.create_task(transaction.end(reason), name="end of a transaction")
@@ -196,7 +203,6 @@ class Transactions:
         self._ended[transaction.id] = (transaction.owner, transaction.over)
         while len(self._ended) > MAX_REMEMBERED:
             self._ended.popitem(last=False)
-        self._wrote(transaction.source)
 
     def _moved(self) -> None:
         """A transaction's time may be over sooner than it was known to be."""

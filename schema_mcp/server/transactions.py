@@ -20,7 +20,7 @@ class TransactionCalls:
         executor = self._dispatch.executors[plan.source]
         read_only = plan.read_only or catalog.policy.engine_read_only
         opened = await self._transactions.begin(
-            plan, call.caller, executor.limits, executor.on_stale, read_only=read_only
+            plan, call.caller, executor.limits, executor.on_stale, executor.writes, read_only=read_only
         )
         return plan.answer(opened), 0
 
