@@ -246,4 +246,4 @@ async def test_the_annotations_and_the_kinds_follow_the_rules(ruled: Place) -> N
         )
         for name, tool in tools.items():
             assert tool.annotations is not None
-            assert tool.annotations.read_only_hint is not name.startswith(("insert_", "run_batch")), name
+            assert tool.annotations.read_only_hint is not name.startswith(("insert_", "run_batch", "start_", "cancel_")), name
