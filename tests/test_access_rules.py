@@ -247,5 +247,5 @@ async def test_the_annotations_and_the_kinds_follow_the_rules(ruled: Place) -> N
         for name, tool in tools.items():
             assert tool.annotations is not None
             assert tool.annotations.read_only_hint is not (
-                name.startswith(("insert_", "run_batch")) or name in TRANSACTIONS
+                name.startswith(("insert_", "run_batch", "start_", "cancel_")) or name in TRANSACTIONS
             ), name

@@ -94,6 +94,22 @@ async def test_after_kill_9_what_ran_is_interrupted_and_its_files_are_gone(place
         await until(lambda: [path.stem for path in files(state)] == [done["operation_id"]] * 2)
 
 
+@SQLITE
+async def test_a_server_that_lives_is_left_alone_by_another_one_of_the_store(place: Place, state: Path) -> None:
+    for sql in (*NOTES, *SLOW["sqlite"]):
+        place.execute(sql)
+    async with inside(place.url, state__url=str(state)) as program:
+        id_ = await start(program.peer, "query_slow")
+        await until(lambda: len(files(state)) == 1)
+        async with inside(place.url, state__url=str(state)) as other:
+            await ended(other.peer, await start(other.peer, "query_notes"))
+            await other.app.operations.kept.sweep((), 60)
+            told = await other.peer.call("check_operation", {"operation_id": id_})
+            assert (told["status"], told["stage"]) == ("running", "running")
+            assert len(files(state)) == 3
+        assert (await program.peer.call("cancel_operation", {"operation_id": id_}))["status"] == "cancelled"
+
+
 @pytest.fixture
 def broken(state: Path) -> str:
     """A file that is no store."""
