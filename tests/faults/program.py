@@ -22,22 +22,23 @@ from tests.peers import COMMAND, environment
 #: From the start of the process to its first word that it serves.
 START_LIMIT_S = 30.0
 POOL_SIZE = 16
-CALL_TIMEOUT_S = 5.0
+TRANSACTION_POOL_SIZE = 6
+CALL_TIMEOUT_S = 3.0
 LOCK_TIMEOUT_S = 1.0
-IDLE_IN_TRANSACTION_S = 2.0
+IDLE_IN_TRANSACTION_S = 1.0
 
 _SETTINGS: Mapping[str, Any] = {
     "access__mode": "write",
     "tools__surface": "tables",
     "pool__size": POOL_SIZE,
     "pool__acquire_timeout_s": 2.0,
-    "pool__transaction_size": 6,
+    "pool__transaction_size": TRANSACTION_POOL_SIZE,
     "limits__call_timeout_s": CALL_TIMEOUT_S,
-    "limits__statement_timeout_s": 4.0,
+    "limits__statement_timeout_s": 2.5,
     "limits__lock_timeout_s": LOCK_TIMEOUT_S,
     "transactions__idle_timeout_s": IDLE_IN_TRANSACTION_S,
     "transactions__max_age_s": 10.0,
-    "transactions__per_session": 6,
+    "transactions__per_session": TRANSACTION_POOL_SIZE,
 }
 
 

@@ -15,7 +15,8 @@ from tests.faults.journal import Journal, Outcome
 from tests.faults.oracle import Finding, Kind, Remains
 from tests.faults.places import seeded
 from tests.faults.postgres_place import PostgresPlace
-from tests.faults.program import CALL_TIMEOUT_S, Program
+from tests.faults.program import CALL_TIMEOUT_S, POOL_SIZE, TRANSACTION_POOL_SIZE, Program
+from tests.faults.wires import Wire
 from tests.faults.writers import crew, tools_of
 from tests.waiting import until
 
@@ -145,6 +146,7 @@ async def _aftermath(fault: Fault, stage: Stage) -> list[Finding]:
     if isinstance(place, PostgresPlace) and (held := await place.held_connections(program)):
         findings.append(Finding(Kind.LEFT_BEHIND, f"{held} connections of the pool that no call can have"))
     if fault.name == CALM:
+        await _fill(stage)
         await asyncio.sleep(SETTLE_S)
         stage.base = await place.remains(program)
     elif fault.ends_program:
@@ -156,6 +158,29 @@ async def _aftermath(fault: Fault, stage: Stage) -> list[Finding]:
         await asyncio.sleep(0.05)
         remains = await place.remains(program)
     return [*findings, *left]
+
+
+async def _fill(stage: Stage) -> None:
+    """Has the program open every connection that it may have: so many calls, and transactions, wait for one lock."""
+    wires = [stage.program.wire(number) for number in range(POOL_SIZE + TRANSACTION_POOL_SIZE)]
+    asked: list[asyncio.Task[Any]] = []
+    async with stage.place.locked():
+        for number, wire in enumerate(wires):
+            if number < POOL_SIZE:
+                asked.append(asyncio.create_task(wire.call("delete_rows", {"table": "gate", "where": {"id": 0}})))
+            elif "begin_transaction" in stage.tools:
+                asked.append(asyncio.create_task(_open_and_end(wire)))
+        await asyncio.sleep(SETTLE_S)
+    await asyncio.gather(*asked, return_exceptions=True)
+    for wire in wires:
+        wire.close()
+
+
+async def _open_and_end(wire: Wire) -> None:
+    begun = await wire.call("begin_transaction", {})
+    if "transaction_id" in begun:
+        await asyncio.sleep(SETTLE_S)
+        await wire.call("rollback_transaction", {"transaction_id": begun["transaction_id"]})
 
 
 async def _until(holds: Callable[[], object], limit_s: float) -> None:

@@ -3,8 +3,8 @@
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import Set
-from contextlib import closing
+from collections.abc import AsyncIterator, Set
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 from tests.faults.oracle import Found, Remains
@@ -82,6 +82,15 @@ class SqlitePlace:
     async def remains(self, program: Program) -> Remains:
         """What of the program is there now, its open files and threads included."""
         return await asyncio.to_thread(self._remains, program)
+
+    @asynccontextmanager
+    async def locked(self) -> AsyncIterator[None]:
+        """Nobody else may write the file that is there now; in a journal of mode "delete", nor read it."""
+        connection = await asyncio.to_thread(self.open)
+        with closing(connection):
+            await asyncio.to_thread(connection.execute, "BEGIN EXCLUSIVE")
+            yield
+            await asyncio.to_thread(connection.execute, "ROLLBACK")
 
     async def close(self) -> None:
         pass
