@@ -10,8 +10,9 @@ from types import MappingProxyType
 import sqlalchemy as sa
 
 from schema_mcp.app_reload import LOOK_INTERVAL_S, FileWatch, Reload
-from schema_mcp.app_settings import policy, surface, tool_limits
+from schema_mcp.app_settings import policy, surface, tool_limits, transaction_limits
 from schema_mcp.app_source import AppSource, database_url, wire
+from schema_mcp.caller import Caller
 from schema_mcp.catalog.build import BuildSettings, Catalog, build
 from schema_mcp.catalog.registry import Registry
 from schema_mcp.config.model import Settings
@@ -19,6 +20,7 @@ from schema_mcp.config.origin import Origin
 from schema_mcp.dialects.choose import choose_dialect
 from schema_mcp.execute.engines import Database
 from schema_mcp.execute.sql import SqlExecutor
+from schema_mcp.execute.transactions import Transactions
 from schema_mcp.observe.events import Observe
 from schema_mcp.server.activated import ListChanged
 from schema_mcp.server.tool_service import CatalogToolService
@@ -39,6 +41,7 @@ class App:
     registry: Registry
     watcher: Watcher
     service: CatalogToolService
+    transactions: Transactions
     #: Set after each change of the served list; whoever tells the clients clears it.
     list_changed: ListChanged
     reload: Reload
@@ -95,6 +98,9 @@ async def _running(
         source.name: wire(settings, source, urls[source.name], registry, swap, build_settings, observe)
         for source in settings.served
     }
+    transactions = Transactions(
+        {name: source.transaction_database for name, source in sources.items()}, transaction_limits(settings)
+    )
     watcher = Watcher({name: source.follower for name, source in sources.items()}, registry)
     service = CatalogToolService(
         registry,
@@ -103,15 +109,19 @@ async def _running(
         {name: source.keeper for name, source in sources.items()},
         observe,
         sql={name: source.sql for name, source in sources.items()},
-        status=lambda: _status(app, settings),
+        transactions=transactions,
+        status=lambda caller: _status(app, settings, caller),
         list_ttl_ms=round(settings.watch.poll_interval_s * 1000),
+        context_idle_s=settings.tools.context_idle_s,
     )
     reload = Reload(settings, sources, service, swap)
+    reload.subscribe(lambda new: setattr(service.contexts, "idle_s", new.tools.context_idle_s))
     app = App(
         sources=MappingProxyType(sources),
         registry=registry,
         watcher=watcher,
         service=service,
+        transactions=transactions,
         list_changed=service.list_changed,
         reload=reload,
         file_watch=FileWatch(origin, reload, observe) if origin is not None else None,
@@ -121,6 +131,7 @@ async def _running(
     tasks = {
         asyncio.create_task(watcher.run(), name="watcher"),
         asyncio.create_task(_settle(app), name="first tables"),
+        asyncio.create_task(transactions.run(), name="transactions"),
     }
     for name, source in sources.items():
         tasks.add(asyncio.create_task(source.keeper.run(), name=f"keeper of {name}"))
@@ -136,6 +147,7 @@ async def _running(
         yield app
     finally:
         poll.stop()
+        await transactions.close()
         await asyncio.gather(*[source.keeper.finish() for source in sources.values()])
         for task in tasks:
             task.cancel()
@@ -151,13 +163,14 @@ async def _settle(app: App) -> None:
     app.service.freshness.ready.set()
 
 
-def _status(app: App, settings: Settings) -> ServerStatus:
+def _status(app: App, settings: Settings, caller: Caller) -> ServerStatus:
     catalog = app.registry.current
     return ServerStatus(
         generation=catalog.generation,
         sources=tuple(source.status(catalog, settings) for source in app.sources.values()),
         listed_tools=len(catalog.listed),
         listed_bytes=sum(len(json) for json in catalog.listed_json),
+        transactions=app.transactions.status(caller),
     )
 
 
@@ -166,7 +179,8 @@ def _tell(app: App, before: Catalog, after: Catalog) -> None:
     if after.schemas.keys() >= app.sources.keys():
         app.service.freshness.ready.set()
     waited_for = not app.service.listed and (not app.watcher.first_look.is_set() or bool(after.unconfirmed))
-    if before.listed_json != after.listed_json and not waited_for:
+    changed = before.listed_json != after.listed_json or before.session_specs(()) != after.session_specs(())
+    if changed and not waited_for:
         app.list_changed.set()
     else:
         app.service.replaced(before, after)

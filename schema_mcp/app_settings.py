@@ -9,8 +9,12 @@ from schema_mcp.config.rules import parse_rule
 from schema_mcp.dialects.base import SessionLimits
 from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.execute.queue import QueueLimits
+from schema_mcp.execute.transactions import TransactionLimits
 from schema_mcp.security.policy import AccessMode, Policy, SqlMode
 from schema_mcp.tools.target import ToolLimits
+
+#: Seconds after which the database ends an idle transaction that the server should have ended before.
+IDLE_SLACK_S = 5.0
 
 
 def policy(settings: Settings) -> Policy:
@@ -42,6 +46,7 @@ def tool_limits(settings: Settings) -> ToolLimits:
         max_filters=settings.limits.filters,
         max_insert_rows=settings.limits.insert_rows,
         max_affected_rows=settings.access.max_affected_rows,
+        max_bytes=settings.results.max_bytes,
         sources=tuple(source.name for source in settings.served),
     )
 
@@ -54,6 +59,7 @@ def execution_limits(settings: Settings) -> ExecutionLimits:
         max_bytes=settings.results.max_bytes,
         lock_timeout_s=settings.limits.lock_timeout_s,
         idempotency_keep_s=settings.state.idempotency_keep_s,
+        attempts=settings.retry.attempts,
     )
 
 
@@ -69,6 +75,23 @@ def session_limits(settings: Settings) -> SessionLimits:
         lock_timeout_s=settings.limits.lock_timeout_s,
         idle_in_transaction_timeout_s=settings.limits.call_timeout_s,
         read_only=policy(settings).engine_read_only,
+    )
+
+
+def transaction_session_limits(settings: Settings) -> SessionLimits:
+    """The same for sessions whose transactions stay open: the database ends what is idle, should the server be gone."""
+    return replace(
+        session_limits(settings), idle_in_transaction_timeout_s=settings.transactions.idle_timeout_s + IDLE_SLACK_S
+    )
+
+
+def transaction_limits(settings: Settings) -> TransactionLimits:
+    """How many transactions may be open, and for how long."""
+    return TransactionLimits(
+        idle_timeout_s=settings.transactions.idle_timeout_s,
+        max_age_s=settings.transactions.max_age_s,
+        per_session=settings.transactions.per_session,
+        size=settings.pool.transaction_size,
     )
 
 

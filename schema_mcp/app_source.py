@@ -12,7 +12,13 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from schema_mcp.app_settings import execution_limits, queue_limits, session_limits, sql_session_limits
+from schema_mcp.app_settings import (
+    execution_limits,
+    queue_limits,
+    session_limits,
+    sql_session_limits,
+    transaction_session_limits,
+)
 from schema_mcp.catalog.build import BuildSettings, Catalog
 from schema_mcp.catalog.past import past
 from schema_mcp.catalog.registry import Registry
@@ -50,12 +56,15 @@ class AppSource:
     role: RoleCheck
     #: Runs callers' own statements, where they are allowed.
     sql: SqlExecutor
+    #: Connections of transactions that stay open over several calls.
+    transaction_database: Database
     #: Keeps idempotency keys for a database that has no table for them.
     keys: Keys
+    observe: Observe
 
     def executor(self, settings: Settings) -> Executor:
         """Runs calls under these limits."""
-        return Executor(self.database, execution_limits(settings), self.follower.notice, self.keys)
+        return Executor(self.database, execution_limits(settings), self.follower.notice, self.keys, self.observe)
 
     def resettling(self, settings: Settings) -> Callable[[], None]:
         """A function that cannot fail: what begins after its call is held to these limits by the database; what runs
@@ -64,6 +73,7 @@ class AppSource:
         Raises: ConfigurationError.
         """
         reopen = self.database.reopening(session_limits(settings))
+        reopen_transactions = self.transaction_database.reopening(transaction_session_limits(settings))
         reopen_sql = self.sql.database.reopening(sql_session_limits(settings))
         limits = execution_limits(settings)
         queue = queue_limits(settings)
@@ -72,6 +82,7 @@ class AppSource:
             self.database.queue.limits = self.sql.queue.limits = queue
             reopen()
             reopen_sql()
+            reopen_transactions()
             self.sql.limits = limits
 
         return resettle
@@ -80,6 +91,7 @@ class AppSource:
         """Closes the connections."""
         await self.database.close()
         await self.sql.database.close()
+        await self.transaction_database.close()
 
     def status(self, catalog: Catalog, settings: Settings) -> SourceStatus:
         """How it stands."""
@@ -131,6 +143,16 @@ def wire(
         size=1,
         acquire_timeout_s=settings.pool.acquire_timeout_s,
         queue=queue_limits(settings),
+        beside=database,
+    )
+    transaction_database = Database(
+        source.name,
+        url,
+        dialect,
+        transaction_session_limits(settings),
+        size=settings.pool.transaction_size,
+        acquire_timeout_s=settings.pool.acquire_timeout_s,
+        beside=database,
     )
     role = RoleCheck(database, observe)
     selection = select(source)
@@ -180,7 +202,9 @@ def wire(
         listener=Listener(database, follower.notice, observe) if listens else None,
         role=role,
         sql=SqlExecutor(sql_database, execution_limits(settings), follower.notice),
+        transaction_database=transaction_database,
         keys=keys,
+        observe=observe,
     )
 
 

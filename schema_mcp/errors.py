@@ -31,16 +31,19 @@ class ErrorCode(StrEnum):
     UNKNOWN_TABLE = "unknown_table"
     AMBIGUOUS_TABLE = "ambiguous_table"
     UNKNOWN_SOURCE = "unknown_source"
+    UNKNOWN_SCHEMA = "unknown_schema"
     UNKNOWN_COLUMN = "unknown_column"
     UNKNOWN_RELATIONSHIP = "unknown_relationship"
     INVALID_VALUE = "invalid_value"
     MISSING_VALUE = "missing_value"
     INVALID_OPERATOR = "invalid_operator"
     INVALID_CURSOR = "invalid_cursor"
+    UNKNOWN_TRANSACTION = "unknown_transaction"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
     TOO_MANY_ROWS = "too_many_rows"
     STALE_SCHEMA = "stale_schema"
     NOT_ALLOWED = "not_allowed"
+    CONTEXT_ENDED = "context_ended"
     UNIQUE_VIOLATION = "unique_violation"
     FOREIGN_KEY_VIOLATION = "foreign_key_violation"
     CHECK_VIOLATION = "check_violation"
@@ -160,10 +163,24 @@ class StillReferenced(StatementRefused):
 
 
 class Unavailable(CallError):
-    """The database or a connection to it cannot be had now. Nothing was sent."""
+    """The database or a connection to it cannot be had now. Nothing was sent, or nothing of it was kept.
 
-    def __init__(self, code: ErrorCode, message: str, hint: str, *, sqlstate: str | None = None) -> None:
-        super().__init__(code, message, hint, retryable=True, sqlstate=sqlstate)
+    `retryable` False: somebody has to put something right first. Else `retry_after_s`, in the details, is when another
+    try is worth it.
+    """
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        hint: str,
+        *,
+        sqlstate: str | None = None,
+        retryable: bool = True,
+        retry_after_s: float = 1.0,
+    ) -> None:
+        details = {"retry_after_s": round(retry_after_s, 2)} if retryable else None
+        super().__init__(code, message, hint, retryable=retryable, sqlstate=sqlstate, details=details)
 
 
 class LimitReached(CallError):

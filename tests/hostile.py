@@ -53,6 +53,7 @@ BASES: Mapping[str, Mapping[str, Any]] = {
     "delete": _ONE,
     "run_batch": {"calls": [{"tool": "query_hostile_birds", "arguments": {}}]},
     "describe_table": {"table": "hostile_birds"},
+    "begin_transaction": {"read_only": True},
     "execute_sql": _SQL,
     "explain_query": _SQL,
 }

@@ -223,6 +223,12 @@ class Raw:
         self._headers.append(f"Mcp-Session-Id: {found[1].decode()}")
         return found[1].decode()
 
+    async def delete(self, session: str) -> None:
+        """Ends the session."""
+        self._headers.append(f"Mcp-Session-Id: {session}")
+        self._send(self._writers[0], "DELETE", b"")
+        await self._calls.readuntil(b"\r\n\r\n")
+
     async def open_stream(self) -> asyncio.StreamReader:
         reader = await self._connect()
         self._send(self._writers[-1], "GET", b"")

@@ -21,15 +21,20 @@ from schema_mcp.server.handlers import ToolServer
 
 #: The tools that are always there.
 FIXED = [
+    "begin_transaction",
+    "commit_transaction",
     "describe_table",
     "insert_rows",
     "list_tables",
     "query_rows",
     "refresh_schema",
+    "rollback_transaction",
     "run_batch",
     "schema_changes",
     "server_status",
 ]
+#: Of them those that begin and end transactions.
+TRANSACTIONS = ["begin_transaction", "commit_transaction", "rollback_transaction"]
 #: Those that are there in mode `write` as well.
 FIXED_IN_WRITE = ["delete_rows", "update_rows"]
 #: Every wait of a test ends here.

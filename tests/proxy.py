@@ -17,7 +17,7 @@ PIECE_BYTES = 16
 
 
 class Proxy:
-    """`url` leads through here. `lost`: how many connections `lose` has broken."""
+    """`url` leads through here. `opened`: how many connections there were; `lost`: how many `lose` has broken."""
 
     def __init__(self, url: str) -> None:
         self._target = urlsplit(url)
@@ -34,6 +34,9 @@ class Proxy:
         self._then: Callable[[], None] = _nothing
         self.url = ""
         self.lost = 0
+        self.opened = 0
+        #: How many connections have ended, by whomever.
+        self.over = 0
 
     def listens_on(self, port: int) -> None:
         """Told once, before anybody connects."""
@@ -48,10 +51,13 @@ class Proxy:
         """Passes on what was held back, and all that follows."""
         self._moving.set()
 
-    def forget(self) -> None:
-        """The connections there are lead nowhere any more, as behind a firewall that has forgotten them."""
-        self._moving.clear()
-        self._moving = _set()
+    def forget(self) -> Callable[[], None]:
+        """The connections there are lead nowhere any more, as behind a firewall that has forgotten them; until what
+        this gives is called.
+        """
+        held, self._moving = self._moving, _set()
+        held.clear()
+        return held.set
 
     def reset(self) -> None:
         """Breaks every open connection; new ones are served."""
@@ -91,6 +97,7 @@ class Proxy:
         """One connection, until either side ends it."""
         task = asyncio.current_task()
         self._serving.add(task)
+        self.opened += 1
         moving, asked = self._moving, asyncio.Event()  # asked: something was passed on whose reply is to be lost
         with suppress(OSError):
             onward_reader, onward = await asyncio.open_connection(self._target.hostname, self._target.port)
@@ -104,6 +111,7 @@ class Proxy:
             onward.transport.abort()
         writer.transport.abort()
         self._serving.discard(task)
+        self.over += 1
 
     async def ended(self) -> None:
         """Breaks every connection; returns when nothing runs any more."""

@@ -14,7 +14,7 @@ from schema_mcp.errors import ConfigurationError
 from schema_mcp.schema.model import TableName
 from schema_mcp.security.policy import AccessMode, Policy
 from tests.conftest import Place
-from tests.peers import FIXED, Inside, inside
+from tests.peers import FIXED, TRANSACTIONS, Inside, inside
 from tests.waiting import until
 
 pytest_plugins = "tests.standing"
@@ -246,4 +246,6 @@ async def test_the_annotations_and_the_kinds_follow_the_rules(ruled: Place) -> N
         )
         for name, tool in tools.items():
             assert tool.annotations is not None
-            assert tool.annotations.read_only_hint is not name.startswith(("insert_", "run_batch")), name
+            assert tool.annotations.read_only_hint is not (
+                name.startswith(("insert_", "run_batch")) or name in TRANSACTIONS
+            ), name

@@ -38,6 +38,7 @@ LIBRARIES = {
     "sqlite3": ("dialects/", "samples/", "commands/demo.py"),
     "apscheduler": ("watch/poll.py",),
     "alembic": ("state/migrate.py",),
+    "tenacity": ("execute/",),
     "platformdirs": ("state/place.py",),
 }
 

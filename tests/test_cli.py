@@ -53,11 +53,14 @@ def test_tools_shows_every_tool_and_ends_with_what_they_cost(pets: str) -> None:
     assert (shown.returncode, shown.stderr) == (0, "")
     lines = shown.stdout.splitlines()
     assert [line.split()[0] for line in lines[: lines.index("")]] == [
+        "begin_transaction",
+        "commit_transaction",
         "describe_table",
         "insert_rows",
         "list_tables",
         "query_rows",
         "refresh_schema",
+        "rollback_transaction",
         "run_batch",
         "schema_changes",
         "server_status",
@@ -66,25 +69,28 @@ def test_tools_shows_every_tool_and_ends_with_what_they_cost(pets: str) -> None:
         "query_pets",
         "query_visits",
     ]
-    assert re.fullmatch(r"12 tools, [\d,]+ bytes, about [\d,]+ tokens", lines[-1])
+    assert re.fullmatch(r"15 tools, [\d,]+ bytes, about [\d,]+ tokens", lines[-1])
 
 
 def test_tools_as_json_is_what_mcp_sends(pets: str) -> None:
     shown = run("tools", pets, "--json", "--read-only")
     tools = {tool["name"]: tool for tool in json.loads(shown.stdout)}
     assert sorted(tools) == [
+        "begin_transaction",
+        "commit_transaction",
         "describe_table",
         "list_tables",
         "query_pets",
         "query_rows",
         "query_visits",
         "refresh_schema",
+        "rollback_transaction",
         "run_batch",
         "schema_changes",
         "server_status",
     ]
     assert tools["query_pets"]["annotations"]["readOnlyHint"] is True
-    assert re.fullmatch(r"9 tools, [\d,]+ bytes, about [\d,]+ tokens\n", shown.stderr)
+    assert re.fullmatch(r"12 tools, [\d,]+ bytes, about [\d,]+ tokens\n", shown.stderr)
 
 
 def test_call_prints_the_answer_as_json(pets: str) -> None:

@@ -282,8 +282,8 @@ async def test_an_error_is_told_whole_and_the_call_that_it_leads_to_is_right(tau
 FULL = {
     "postgresql": told(
         "database_full",
-        "no space left",
-        "The database's disk is full; whoever runs the database has to make room.",
+        "the database's disk is full (no space left)",
+        "Nothing was written. Whoever runs the database has to make room; reading goes on.",
         sqlstate="53100",
     ),
     "sqlite": told(

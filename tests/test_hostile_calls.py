@@ -41,6 +41,8 @@ SETTINGS: dict[str, Any] = {
     "access__mode": "write",
     "access__sql": "read",
     "tools__groups": ["activate_tables"],
+    # What is begun by the way is in nobody's way for long.
+    "transactions__idle_timeout_s": 0.1,
 }
 COLUMNS = {
     "postgresql": ["id", "name", "born", "weight", "flies", "tags", "notes", "picture", "span", "owner_id"],

@@ -108,6 +108,51 @@ async def test_a_restart_between_two_calls_is_not_noticed(home: Home) -> None:
 
 
 @ON_18
+async def test_a_server_that_is_away_is_not_stormed(home: Home) -> None:
+    async with proxied(home.url) as proxy, inside(proxy.url, pool__size=5) as program:
+        await fill(program, 5)
+        home.server.stop()
+        assert (await program.peer.error(*QUERY))["code"] == "database_unavailable"
+        opened, started = proxy.opened, time.monotonic()
+        for _ in range(2):
+            errors = await asyncio.gather(*[program.peer.error(*QUERY) for _ in range(100)])
+            assert {error["code"] for error in errors} == {"database_unavailable"}
+            assert all(0 < error["details"]["retry_after_s"] <= 1 for error in errors)
+        assert time.monotonic() - started < 5
+        assert proxy.opened - opened < 30
+        home.server.start_again()
+        async with asyncio.timeout(BACK_S):
+            await succeed_at_once(program, 15)
+
+
+@ON_18
+async def test_writers_go_on_within_two_seconds_after_a_crash_of_the_server(home: Home) -> None:
+    ids = iter(range(1_000_000))
+    back: list[float] = []
+
+    async def write(program: Inside, until_ok_after: asyncio.Event) -> None:
+        while True:
+            crashed = until_ok_after.is_set()
+            answer = await program.peer.call("insert_cats", {"rows": [{"id": next(ids)}]})
+            if crashed and "error" not in answer:
+                back.append(time.monotonic())
+                return
+
+    async with inside(home.url, pool__size=10) as program:
+        await program.peer.names()
+        home.execute("CHECKPOINT")
+        accepting = asyncio.Event()
+        writers = [asyncio.create_task(write(program, accepting)) for _ in range(20)]
+        await until(lambda: home.rows() > 100)
+        await asyncio.to_thread(home.server.kill)
+        await asyncio.to_thread(home.server.start_again)
+        accepting.set()
+        started = time.monotonic()
+        await asyncio.gather(*writers)
+        assert max(back) - started < BACK_S
+
+
+@ON_18
 async def test_connections_that_an_administrator_ends_are_replaced_without_a_word(home: Home) -> None:
     async with inside(home.url, pool__size=5) as program:
         for _ in range(5):
@@ -156,9 +201,9 @@ async def test_a_write_whose_connection_is_ended_under_it_is_applied_once(home: 
 async def test_a_write_that_never_arrives_is_told_as_not_written(home: Home, pattern: bytes) -> None:
     async with proxied(home.url) as proxy, inside(proxy.url) as program:
         await fill(program, 1)
-        proxy.lose(pattern, times=2)
+        proxy.lose(pattern, times=3)
         error = await program.peer.error(*INSERT)
-        assert (error["code"], error["retryable"], proxy.lost) == ("database_unavailable", True, 2)
+        assert (error["code"], error["retryable"], proxy.lost) == ("database_unavailable", True, 3)
         assert home.rows() == 0
         assert (await program.peer.call(*INSERT))["inserted"] == 1
 

@@ -48,6 +48,8 @@ TABLES = """
 
 INTEGERS = "one of the columns 'id', 'age', 'owner', 'number': "
 
+UNAVAILABLE = "the database is unavailable: it "
+
 GONE = Table(name=TableName(source="s", schema="public", name="gone"), kind=TableKind.TABLE, columns=())
 
 
@@ -251,6 +253,38 @@ async def test_limits_of_the_session_are_told_apart(
     assert told(translate(caught.value, None)) == expected
 
 
+@pytest.mark.parametrize(
+    ("sqlstate", "type_", "code", "message", "retryable"),
+    [
+        ("53200", Unavailable, "busy", "the database has run out of memory or of room for locks (said)", True),
+        ("53100", StatementRefused, "database_full", "the database's disk is full (said)", False),
+        ("53400", LimitReached, "database_error", "a limit of the database's own ended it (said)", False),
+        ("58030", StatementRefused, "database_error", "the database cannot read or write its files (said)", False),
+        ("57P01", Unavailable, "database_unavailable", UNAVAILABLE + "is shutting down, or ended the connection", True),
+        ("57P02", Unavailable, "database_unavailable", UNAVAILABLE + "has crashed and is recovering", True),
+        (
+            "57P03",
+            Unavailable,
+            "database_unavailable",
+            UNAVAILABLE + "is starting up, recovering or shutting down",
+            True,
+        ),
+        ("28000", Unavailable, "database_unavailable", UNAVAILABLE + "lets this server's role not in", False),
+        ("53300", Unavailable, "database_unavailable", UNAVAILABLE + "has no free connection", True),
+    ],
+)
+async def test_each_way_of_being_unable_has_its_words(
+    url: str, sqlstate: str, type_: type[CallError], code: str, message: str, retryable: bool
+) -> None:
+    """A function raises them: most of these states cannot be brought about at will."""
+    async with connected(url) as connection:
+        with pytest.raises(asyncpg.PostgresError) as caught:
+            await connection.execute(f"do $$ begin raise exception 'said' using errcode = '{sqlstate}'; end $$")
+
+    message = message if "(said)" in message else f"{message} (said)"
+    assert told(translate(caught.value, None)) == (type_, code, message, sqlstate, retryable)
+
+
 async def test_a_cancelled_statement_is_not_a_slow_one(url: str) -> None:
     async with connected(url) as connection, connected(url) as other:
         pid = connection.get_server_pid()
@@ -332,11 +366,11 @@ async def test_what_keeps_a_connection_from_being_made_is_told_without_a_secret(
         "no host": (*away, what + "it cannot be reached", None, True),
         "no database": (
             *away,
-            'the database is unavailable: database "no_such_database" does not exist',
+            'the database is unavailable: there is no such database (database "no_such_database" does not exist)',
             "3D000",
-            True,
+            False,
         ),
-        "no scheme": (*away, what + "the connection settings cannot be used", None, True),
+        "no scheme": (*away, what + "the connection settings cannot be used", None, False),
     }
 
 
@@ -352,9 +386,9 @@ async def test_a_role_that_may_not_connect_is_told_what_it_lacks(server: Server,
     assert told(error) == (
         Unavailable,
         "database_unavailable",
-        f'the database is unavailable: permission denied for database "{name}"',
+        f'the database is unavailable: it lets this server\'s role not in (permission denied for database "{name}")',
         "42501",
-        True,
+        False,
     )
     assert error is not None
     assert "CONNECT" in (error.hint or "")

@@ -167,7 +167,7 @@ async def test_a_call_cancelled_over_http_leaves_nothing_running(place: Place, e
 
 @POSTGRESQL
 async def test_a_client_that_goes_away_over_http_leaves_nothing_running(place: Place) -> None:
-    """In the stateless era; in the other a broken connection is no cancellation (MCP 2025-11-25, transports)."""
+    """In the stateless era; of the other tells `test_cancelling`."""
     begin(place)
     headers = (f"MCP-Protocol-Version: {VERSION}", "Mcp-Method: tools/call", "Mcp-Name: query_slow")
     async with served(place.url, "http") as scene:

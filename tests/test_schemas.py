@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 from mcp_types import Tool
 
 from tests.conftest import Place
-from tests.peers import FIXED, inside
+from tests.peers import FIXED, TRANSACTIONS, inside
 
 pytest_plugins = "tests.standing"
 
@@ -191,14 +191,16 @@ async def test_the_annotations_say_what_a_tool_does(staff: Place) -> None:
     found = {name: hints(tool) for name, tool in (await tools_of(staff)).items()}
     reading, inserting = (True, None, None, False), (False, False, None, False)
     assert found == {
-        name: inserting if name.startswith(("insert_", "run_batch")) else reading
+        name: inserting if name.startswith("insert_") or name in ("run_batch", *TRANSACTIONS) else reading
         for name in [*FIXED, "insert_staff", "query_staff", "query_staff_names"]
     }
     read_only = {name: hints(tool) for name, tool in (await tools_of(staff, access__mode="read")).items()}
     assert read_only == {name: reading for name in found if not name.startswith("insert_")}
     writing = {name: hints(tool) for name, tool in (await tools_of(staff, access__mode="write")).items()}
     # With on_conflict "update" an insert changes rows that stand.
-    assert {writing[name] for name in ("insert_staff", "insert_rows", "run_batch")} == {(False, True, None, False)}
+    assert {writing[name] for name in ("insert_staff", "insert_rows", "run_batch", "commit_transaction")} == {
+        (False, True, None, False)
+    }
 
 
 async def test_the_two_tools_of_a_table_of_twelve_columns_cost_at_most_3300_bytes(shared: Place) -> None:
@@ -222,8 +224,8 @@ async def test_the_two_tools_of_a_table_of_twelve_columns_cost_at_most_3300_byte
 
 
 async def test_a_list_that_would_be_too_long_names_the_tools_that_reach_every_table(staff: Place) -> None:
-    assert list(await tools_of(staff, tools__max_listed=10)) == FIXED
-    assert list(await tools_of(staff, tools__max_listed=11)) == [
+    assert list(await tools_of(staff, tools__max_listed=13)) == FIXED
+    assert list(await tools_of(staff, tools__max_listed=14)) == [
         *FIXED,
         "insert_staff",
         "query_staff",

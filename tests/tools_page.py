@@ -5,7 +5,8 @@ answer below it. The variables are those of the environment that the settings ar
 the one that the page itself makes (`MADE`), and without any the variables say which. Examples of the same settings
 share one program, but one that changes the sample has a program, and with it a sample, to itself.
 
-A cursor that an example sends stands in the answer of another; both are written by hand where cursors change.
+A cursor that an example sends stands in the answer of another; both are written by hand where cursors change. A
+transaction that an example names by `ANY` is the one that an example before it has begun.
 """
 
 import asyncio
@@ -94,10 +95,16 @@ async def run(some: Sequence[Example]) -> list[dict[str, Any]]:
         settings = load(file=None, environment=environment, flags=flags)
         async with running(settings, lambda _: None) as app:
             await app.watcher.first_look.wait()
-            return [
-                as_shown(json.loads((await app.service.call(e.tool, e.arguments, TERMINAL)).json), e.answer)
-                for e in some
-            ]
+            answers, begun = [], ANY
+            for one in some:
+                answer = json.loads((await app.service.call(one.tool, _named(one.arguments, begun), TERMINAL)).json)
+                begun = answer.get("transaction_id", begun)
+                answers.append(as_shown(answer, one.answer))
+            return answers
+
+
+def _named(arguments: Mapping[str, Any], begun: str) -> Mapping[str, Any]:
+    return {**arguments, "transaction_id": begun} if arguments.get("transaction_id") == ANY else arguments
 
 
 def _make(folder: Path) -> str:

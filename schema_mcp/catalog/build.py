@@ -22,8 +22,11 @@ from schema_mcp.state.records import Change
 from schema_mcp.tools.base import Action, SurfaceCost, ToolSpec
 from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.kinds.activate_tables import ActivateTablesTool
+from schema_mcp.tools.kinds.begin_transaction import BeginTransactionTool
+from schema_mcp.tools.kinds.context import ClearContextTool, GetContextTool, SetContextTool
 from schema_mcp.tools.kinds.delete import DeleteTool
 from schema_mcp.tools.kinds.describe_table import DescribeTableTool
+from schema_mcp.tools.kinds.end_transaction import COMMIT, ROLLBACK
 from schema_mcp.tools.kinds.execute_sql import ExecuteSqlTool
 from schema_mcp.tools.kinds.explain_query import ExplainQueryTool
 from schema_mcp.tools.kinds.insert import InsertTool
@@ -40,10 +43,13 @@ from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.view import ServerTool, TableTool
 
 TABLE_TOOLS: tuple[TableTool, ...] = (QueryTool(), InsertTool(), UpdateTool(), DeleteTool())
-#: Listed in sessions alone, and only where the surface has it.
 ACTIVATE: ServerTool = ActivateTablesTool()
+#: Listed in sessions alone, and only where the surface has them.
+SESSION_TOOLS: tuple[ServerTool, ...] = (ACTIVATE, SetContextTool(), GetContextTool(), ClearContextTool())
+#: Only where the surface has them.
+OPT_IN: tuple[ServerTool, ...] = (*SESSION_TOOLS,)
 SERVER_TOOLS: tuple[ServerTool, ...] = (
-    ACTIVATE,
+    *OPT_IN,
     ListTablesTool(),
     DescribeTableTool(),
     RefreshSchemaTool(),
@@ -52,6 +58,9 @@ SERVER_TOOLS: tuple[ServerTool, ...] = (
     ServerStatusTool(),
     ExecuteSqlTool(),
     ExplainQueryTool(),
+    BeginTransactionTool(),
+    COMMIT,
+    ROLLBACK,
 )
 
 
@@ -162,10 +171,10 @@ class Catalog:
 
     def session_specs(self, active: Sequence[TableName]) -> list[tuple[ToolSpec, bytes]]:
         """What a session is offered besides what all are, having activated these tables."""
-        if ACTIVATE.name not in self.server_tools:
+        made = [self.specs.server(tool) for tool in SESSION_TOOLS if tool.name in self.server_tools]
+        if not made:
             return []
         listed = {spec.name for spec in self.listed}
-        made = [self.specs.server(ACTIVATE)]
         for name in active:
             target = self.targets.get(name)
             names = [] if target is None else [f"{tool.name}_{target.slug}" for tool in TABLE_TOOLS]
@@ -241,7 +250,7 @@ def build(
     server_tools = {
         tool.name: tool
         for tool in SERVER_TOOLS
-        if settings.policy.permits(tool.action, None) and (tool is not ACTIVATE or settings.surface.activates)
+        if settings.policy.permits(tool.action, None) and (tool not in OPT_IN or settings.surface.has(tool.name))
     }
     names = table_names(targets, several=settings.limits.several)
     listed = _listed(settings, specs, names.by_name, table_tools, generic_tools, server_tools, previous)
@@ -365,7 +374,7 @@ def _listed(
     server_tools: Mapping[str, ServerTool],
     previous: Catalog | None,
 ) -> list[tuple[ToolSpec, bytes]]:
-    fixed = [specs.server(tool) for tool in server_tools.values() if tool is not ACTIVATE]
+    fixed = [specs.server(tool) for tool in server_tools.values() if tool not in SESSION_TOOLS]
     fixed += [specs.generic(name, tool) for name, tool in generic_tools.items()]
     known = (
         {spec.name: (spec, json) for spec, json in zip(previous.listed, previous.listed_json, strict=True)}

@@ -7,6 +7,7 @@ from itertools import islice
 from schema_mcp.schema.model import TableName
 from schema_mcp.security.policy import Policy
 from schema_mcp.tools.base import Annotations, JsonSchema, SurfaceCost, ToolSpec
+from schema_mcp.tools.context import CONTEXT_TOOLS, GROUP
 from schema_mcp.tools.json_schema import quoted
 from schema_mcp.tools.options import with_options
 from schema_mcp.tools.target import Target, ToolLimits
@@ -36,6 +37,12 @@ class Surface:
     max_listed: int = 100
     pin: tuple[str, ...] = ()
     groups: frozenset[str] = frozenset()
+
+    def has(self, tool: str) -> bool:
+        """Whether a tool that is not always there is."""
+        if tool == "activate_tables":
+            return self.activates
+        return (GROUP if tool in CONTEXT_TOOLS else tool) in self.groups
 
     @property
     def activates(self) -> bool:

@@ -86,10 +86,13 @@ class ToolsSettings:
     max_listed: int = 100
     #: Tables whose tools are listed whatever the surface.
     pin: tuple[str, ...] = ()
-    #: Tools that are not there unless they are named here: "activate_tables".
+    #: Tools that are not there unless they are named here: "activate_tables"; "set_context", with get_context and
+    #: clear_context.
     groups: tuple[str, ...] = ()
     #: Tools in one page of tools/list. Many clients read only the first page.
     page_size: int = 1000
+    #: Seconds without a call after which what a session has set by set_context ends.
+    context_idle_s: float = 3_600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +117,8 @@ class PoolSettings:
 
     #: Most connections that calls use at once; the watcher has one more of its own.
     size: int = 10
+    #: Most transactions that are open at once over several calls on one database: each has a connection of its own.
+    transaction_size: int = 5
     #: Seconds that a call waits for a free connection before it is told `busy`.
     acquire_timeout_s: float = 5.0
 
@@ -136,6 +141,26 @@ class LimitsSettings:
     concurrent_calls: int = 0
     #: Most calls that wait for a connection of a database; further ones are told `busy` at once.
     queued_calls: int = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrySettings:
+    """`[retry]`: calls that have failed and left nothing behind."""
+
+    #: Times that such a call is tried in all, with growing waits at random, within its own time; 1: never again.
+    attempts: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionsSettings:
+    """`[transactions]`: that stay open over several calls (begin_transaction)."""
+
+    #: Seconds without a call after which one is rolled back.
+    idle_timeout_s: float = 60.0
+    #: Seconds after which one is rolled back, whatever is called in it.
+    max_age_s: float = 600.0
+    #: Most that one session, or one who signed in, has open at once.
+    per_session: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +217,8 @@ class Settings:
     results: ResultsSettings = field(default_factory=ResultsSettings)
     pool: PoolSettings = field(default_factory=PoolSettings)
     limits: LimitsSettings = field(default_factory=LimitsSettings)
+    transactions: TransactionsSettings = field(default_factory=TransactionsSettings)
+    retry: RetrySettings = field(default_factory=RetrySettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     state: StateSettings = field(default_factory=StateSettings)
     log: LogSettings = field(default_factory=LogSettings)
@@ -220,7 +247,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "watch.reader": ("auto", "information_schema"),
     "watch.listen": ("auto", "off"),
     "tools.surface": ("auto", "tables", "generic", "progressive"),
-    "tools.groups": ("activate_tables",),
+    "tools.groups": ("activate_tables", "set_context"),
     "server.transport": ("stdio", "http"),
     "log.level": ("debug", "info", "warning", "error"),
 }
@@ -233,11 +260,13 @@ RANGES: dict[str, tuple[float, float]] = {
     "watch.debounce_s": (0, 60),
     "tools.max_listed": (1, 100_000),
     "tools.page_size": (1, 100_000),
+    "tools.context_idle_s": (1, 31_536_000),
     "results.default_limit": (1, 1_000_000),
     "results.max_rows": (1, 1_000_000),
     "results.include_rows": (1, 1_000_000),
     "results.max_bytes": (1_000, 1_000_000_000),
     "pool.size": (1, 1_000),
+    "pool.transaction_size": (1, 1_000),
     "pool.acquire_timeout_s": (0.01, 3_600),
     "limits.statement_timeout_s": (0.01, 86_400),
     "limits.call_timeout_s": (0.01, 86_400),
@@ -246,6 +275,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "limits.filters": (1, 500),
     "limits.concurrent_calls": (0, 1_000),
     "limits.queued_calls": (0, 1_000_000),
+    "retry.attempts": (1, 10),
+    "transactions.idle_timeout_s": (0.1, 86_400),
+    "transactions.max_age_s": (0.1, 86_400),
+    "transactions.per_session": (1, 1_000),
     "server.port": (0, 65_535),
     "state.max_changes": (1, 10_000_000),
     "state.lock_timeout_s": (0.01, 3_600),

@@ -18,10 +18,11 @@ from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 
 from schema_mcp.dialects.queries import Query
 from schema_mcp.dialects.sql import SqlAccess
+from schema_mcp.dialects.transactions import TransactionAccess
 from schema_mcp.errors import CallError, StatementRefused
 from schema_mcp.schema.model import Column, Schema, Table, TableName
 from schema_mcp.schema.select import Selection
-from schema_mcp.schema.types import SqlType
+from schema_mcp.schema.types import SqlType, TypeKind
 
 Connection: TypeAlias = Any
 
@@ -135,7 +136,8 @@ class Statement:
     `labels`: names of the JSON members of a row that comes back, in order. `keys`: how many further columns follow
     that are not part of the row (order keys for the cursor). `returns_rows` False: `fetch` gives as many empty rows as
     the database says it has written; where it does not say, as the statement has sent. `related`: what each row holds
-    of other tables; the rows come as `nested` takes them.
+    of other tables; the rows come as `nested` takes them. `cut`: the same statement, asked so that large rows come, and
+    come cut; None: as it is. `sized`: its rows may be large, and are taken a few at a time.
     """
 
     sql: str
@@ -146,6 +148,16 @@ class Statement:
     returns_rows: bool = True
     related: tuple[Related, ...] = ()
     given: GivenRows | None = None
+    cut: "Callable[[], Statement] | None" = field(default=None, compare=False, repr=False)
+    sized: bool = False
+
+
+#: An option of a statement to be compiled: how many bytes a row may have before its values are cut in the database.
+CUT_BYTES = "cut_bytes"
+
+
+class LargeRows(Exception):
+    """Among the rows of a statement is one that is too large to come unasked: ask for those of its `cut`."""
 
 
 #: The key of a row that an insert found there and has set; see `GivenRows`.
@@ -197,6 +209,8 @@ class Dialect(Protocol):
     name: str
     #: The SQLAlchemy dialect that compiles for the driver.
     sqlalchemy: SqlalchemyDialect
+    #: Connecting goes to a server, which may be away; else to a file.
+    remote: bool
     #: The gate is so cheap that it is looked at this often, in seconds, however long the poll; None: as configured.
     gate_interval_s: float | None
     #: The database itself ends a statement at the session's limit.
@@ -236,8 +250,12 @@ class Dialect(Protocol):
     idempotency: Mapping[str, Query]
     #: A query for rights of the role that a server should not have, one as text a row; empty where there are no roles.
     excess: str
+    #: Kinds of types whose values may be large: rows with them are measured before they leave it, see `LargeRows`.
+    unbounded: frozenset[TypeKind]
     #: How a statement of a caller's own is run.
     sql: SqlAccess
+    #: How a transaction stays open over several calls.
+    transactions: TransactionAccess
 
     def engine_options(self, url: sa.URL, limits: SessionLimits) -> tuple[sa.URL, Mapping[str, Any]]:
         """The URL for `create_async_engine` and its keyword arguments (connect_args and such), limits set."""
@@ -309,7 +327,8 @@ class Dialect(Protocol):
         """Runs the statement; its rows in batches, in order, at most `max_rows` (0: all of them, as for RETURNING).
 
         Cancelling the task that iterates, or closing the iterator, stops the statement in the database before either
-        returns. Raises what the driver raises; of rows that are inserted RowRefused.
+        returns. Raises what the driver raises; of rows that are inserted RowRefused; LargeRows where one did not
+        come, whatever was yielded before.
         """
         ...
 

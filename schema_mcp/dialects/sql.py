@@ -28,12 +28,15 @@ class SqlColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlStatement:
-    """`parameters`: JSON values. `prefix`: what we put in front of `sql`, with the space behind it."""
+    """`parameters`: JSON values. `prefix`: what we put in front of `sql`, with the space behind it. `within`: it runs
+    in a transaction that is open already, and goes on after it.
+    """
 
     sql: str
     parameters: tuple[Any, ...] = ()
     writes: bool = False
     prefix: str = ""
+    within: bool = False
 
     @property
     def text(self) -> str:
@@ -60,13 +63,18 @@ class OpenSql(Protocol):
 
 
 class SqlAccess(Protocol):
-    """One product's way. Stateless and shared. A connection is used for one statement, from `open` to `stop`."""
+    """One product's way. Stateless and shared. A connection is used for one statement, from `open` to `stop`; or, where
+    the transaction goes on (`within`), to `leave`.
+    """
 
     #: Placeholders, for descriptions and messages.
     placeholders: str
 
     async def open(self, connection: _Connection, statement: SqlStatement) -> OpenSql:
-        """The statement, in a transaction. Raises: CallError; whatever the driver raises, `translate` knows it."""
+        """The statement, in a transaction. Raises: CallError; whatever the driver raises, `translate` knows it.
+
+        Within a transaction `fetch` raises TransactionEnded where the statement has ended it.
+        """
         ...
 
     async def commit(self, connection: _Connection, opened: OpenSql) -> None:
@@ -75,6 +83,12 @@ class SqlAccess(Protocol):
 
     async def stop(self, connection: _Connection) -> None:
         """Ends what runs on the connection, and rolls back what was not committed; the connection is closed then."""
+        ...
+
+    async def leave(self, connection: _Connection, opened: OpenSql | None) -> None:
+        """Whatever was put in place on the connection for the statement is gone; what it did is as it was. `opened`:
+        None where it was not to be opened. The connection is for nobody else all the same.
+        """
         ...
 
     def lingers(self, connection: _Connection) -> bool:

@@ -13,13 +13,20 @@ from schema_mcp.execute.engines import Database
 from schema_mcp.execute.exceeded import with_limit
 from schema_mcp.execute.outcome import Outcome, resolve, take_mark
 from schema_mcp.execute.perform import ExecutionLimits, Performer, Replaced, explained
+from schema_mcp.execute.retry import tried
 from schema_mcp.execute.rows import not_committed, too_long, unknown
 from schema_mcp.execute.steps import Done, Step, StepFailed
+from schema_mcp.observe.events import CallRetried, Observe
 from schema_mcp.tools.options import PLAIN, CallOptions
 
 #: The schema changed under a prepared statement: PostgreSQL's "cached plan must not change result type", and what a
 #: driver finds out by itself. The statement may well fit the new schema.
 _CACHED_PLAN = ("0A000", None)
+#: When a write to a server that only reads is worth another try: another one may have taken over by then.
+FAILOVER_S = 5.0
+#: Others were in the way: serialization_failure, deadlock_detected, and too_many_connections, of which one may be free
+#: again.
+_IN_THE_WAY = frozenset({"40001", "40P01", "53300"})
 
 
 class Attempts:
@@ -36,8 +43,10 @@ class Attempts:
         steps: Sequence[Step],
         generation: int,
         options: CallOptions = PLAIN,
+        observe: Observe = lambda _: None,
     ) -> None:
         self.committing = False
+        self._observe = observe
         self._database = database
         self._limits = limits
         self._on_stale = on_stale
@@ -51,6 +60,8 @@ class Attempts:
         self._step = steps[0]
         self._connected = False
         self._ends_at = 0.0
+        #: What a try before this one has left open.
+        self._doubt: OutcomeUnknown | None = None
 
     async def run(self) -> list[list[Done]]:
         """What each step gave.
@@ -61,35 +72,75 @@ class Attempts:
         try:
             async with asyncio.timeout(self._timeout_s) as limit:
                 self._ends_at = limit.when() or 0.0
-                return await self._attempts()
-        except StatementRefused as refused:
-            raise explained(self._steps[0].plan, refused) from refused
-        except CallError as error:
-            with_limit(error, self._limits)
+                return await tried(
+                    self._watched,
+                    self._leaves_nothing,
+                    attempts=self._limits.attempts,
+                    left_s=self._left_s,
+                    told=self._tell,
+                )
+        except CallError as failure:
+            refused = _cause(failure)
+            if isinstance(refused, StaleSchema):
+                self._on_stale()
+            if self._met_a_standby(refused):
+                refused.retryable, refused.details = True, {"retry_after_s": FAILOVER_S}
+            if self._doubt is not None and not isinstance(refused, StatementRefused):
+                raise self._doubt from failure
+            if isinstance(failure, StatementRefused):
+                raise explained(self._steps[0].plan, failure) from failure
+            with_limit(failure, self._limits)
             raise
         except TimeoutError:
             if not limit.expired():
                 raise
-            if self.committing:
+            if self.committing or self._doubt is not None:
                 raise unknown(self._steps[0].plan, self._steps[0].table) from None
             raise too_long("call", self._timeout_s, retryable=True, limit=self._limit) from None
 
-    async def _attempts(self) -> list[list[Done]]:
-        for last in (False, True):
-            try:
-                return await self._attempt()
-            except CallError as failure:
-                cause = failure.error if isinstance(failure, StepFailed) else failure
-                if isinstance(cause, StaleSchema):
-                    if last or isinstance(cause, Replaced) or cause.sqlstate not in _CACHED_PLAN:
-                        self._on_stale()
-                        raise
-                    continue
-                if isinstance(cause, OutcomeUnknown) or cause.code is ErrorCode.DATABASE_UNAVAILABLE:
-                    self._database.renew()
-                if cause.code is not ErrorCode.DATABASE_UNAVAILABLE or last or not self._connected:
-                    raise
-        raise AssertionError("unreachable")
+    async def _watched(self) -> list[list[Done]]:
+        """One try, of whose failure is kept what those after it have to know."""
+        try:
+            return await self._attempt()
+        except CallError as failure:
+            cause = _cause(failure)
+            if isinstance(cause, OutcomeUnknown):
+                self._doubt = cause
+            lost = cause.code is ErrorCode.DATABASE_UNAVAILABLE and self._connected
+            if lost or isinstance(cause, OutcomeUnknown) or self._met_a_standby(cause):
+                self._database.renew()
+            raise
+
+    def _leaves_nothing(self, failure: CallError) -> bool:
+        """Whether another try may follow and end better: nothing was written, or the key keeps it from being written
+        twice."""
+        cause = _cause(failure)
+        if isinstance(cause, OutcomeUnknown):
+            return all(step.plan.once is not None for step in self._steps if step.plan.writes)
+        if isinstance(cause, StaleSchema):
+            return not isinstance(cause, Replaced) and cause.sqlstate in _CACHED_PLAN
+        if cause.code is ErrorCode.DATABASE_UNAVAILABLE and self._connected:
+            return cause.retryable
+        return cause.sqlstate in _IN_THE_WAY or self._met_a_standby(cause)
+
+    def _met_a_standby(self, cause: CallError) -> bool:
+        """A write reached a server that takes none: while a standby takes over, the address may lead elsewhere now."""
+        return bool(
+            cause.code is ErrorCode.READ_ONLY
+            and self._database.dialect.outcomes
+            and any(step.plan.writes for step in self._steps)
+        )
+
+    def _tell(self, attempt: int, failure: CallError, wait_s: float) -> None:
+        self._observe(
+            CallRetried(
+                source=self._database.name,
+                attempt=attempt,
+                code=str(failure.code),
+                sqlstate=_cause(failure).sqlstate,
+                wait_ms=wait_s * 1000,
+            )
+        )
 
     async def _attempt(self) -> list[list[Done]]:
         """One try. Every failure before COMMIT is sent leaves nothing written."""
@@ -125,7 +176,6 @@ class Attempts:
         self.committing = outcome is Outcome.UNKNOWN
         if outcome is Outcome.UNKNOWN:
             raise unknown(self._step.plan, self._step.table) from lost
-        self._database.renew()
         if outcome is Outcome.ROLLED_BACK:
             raise not_committed(self._step.plan, self._step.table) from lost
 
@@ -195,3 +245,8 @@ class Attempts:
             refused.__cause__ = error
             return refused
         return None
+
+
+def _cause(failure: CallError) -> CallError:
+    """The error itself, of whichever step it is."""
+    return failure.error if isinstance(failure, StepFailed) else failure

@@ -11,6 +11,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
 from schema_mcp.dialects.base import Connection, Dialect, SessionLimits
 from schema_mcp.errors import ErrorCode, Unavailable
+from schema_mcp.execute.circuit import Circuit
 from schema_mcp.execute.queue import FairQueue, QueueLimits
 
 #: How long closing connections may take; a dead network must not hold up anybody.
@@ -21,7 +22,10 @@ _GENERATION = "schema_mcp.generation"
 
 
 class Database:
-    """A source's connections: the pool that calls share, and one apart for the watcher, which no load starves."""
+    """A source's connections: the pool that calls share, and one apart for the watcher, which no load starves.
+
+    `beside`: another pool to the same server, with which it shares what is known of whether that can be reached.
+    """
 
     def __init__(
         self,
@@ -33,6 +37,7 @@ class Database:
         size: int,
         acquire_timeout_s: float,
         queue: QueueLimits | None = None,
+        beside: "Database | None" = None,
     ) -> None:
         self.name = name
         self.dialect = dialect
@@ -45,6 +50,12 @@ class Database:
         self._session = session
         target, options = dialect.engine_options(url, session)
         self._open: Callable[[], Awaitable[Connection]] = options["async_creator"]
+        #: None: connecting goes to a file, and no server can be away.
+        self.circuit: Circuit | None = beside.circuit if beside is not None else None
+        if self.circuit is None and dialect.remote:
+            self.circuit = Circuit(dialect, lambda: self._open())
+        if self.circuit is not None:
+            self.circuit.subscribe(self.renew)
         options = {**options, "async_creator": self._connect}
         self._pooled: AsyncEngine = create_async_engine(
             target,
@@ -76,13 +87,19 @@ class Database:
         connecting.
         """
         async with self.queue.place(client):
-            connection = await self._checkout()
+            held = await self.hold()
             try:
-                yield (await connection.get_raw_connection()).driver_connection
+                yield held.connection
             except BaseException:
-                await _discard(connection)
+                await held.throw_away()
                 raise
-            await connection.close()
+            await held.give_back()
+
+    async def hold(self) -> "Held":
+        """A pooled connection, past the queue, until it is given back or thrown away. Raises: as `connection`."""
+        await self._reachable()
+        connection = await self._checkout()
+        return Held((await connection.get_raw_connection()).driver_connection, connection)
 
     @asynccontextmanager
     async def single(self) -> AsyncIterator[Connection]:
@@ -129,6 +146,8 @@ class Database:
 
     async def close(self) -> None:
         """Closes everything that is idle. Bounded."""
+        if self.circuit is not None:
+            self.circuit.close()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._pooled.dispose()
@@ -136,7 +155,15 @@ class Database:
             await self._pooled.dispose(close=False)
 
     async def _connect(self) -> Connection:
-        return await self._open()
+        return await (self._open() if self.circuit is None else self.circuit.connect(self._open))
+
+    async def _reachable(self) -> None:
+        """While the server is away nobody joins a queue whose places would be taken by those who wait for it in vain.
+
+        Raises: Unavailable.
+        """
+        if self.circuit is not None and self.circuit.away:
+            await self.circuit.wait()
 
     async def _checkout(self) -> AsyncConnection:
         while True:
@@ -144,6 +171,7 @@ class Database:
             try:
                 connection = await self._pooled.connect()
             except PoolTimeoutError as full:
+                await self._reachable()
                 raise Unavailable(
                     ErrorCode.BUSY,
                     f"no connection to database '{self.name}' became free within {self.acquire_timeout_s:g} s",
@@ -158,6 +186,22 @@ class Database:
                 await _discard(connection)
                 raise
             await _discard(connection)
+
+
+class Held:
+    """A driver connection out of the pool, which counts as in use until one of these two is called."""
+
+    def __init__(self, connection: Connection, pooled: AsyncConnection) -> None:
+        self.connection = connection
+        self._pooled = pooled
+
+    async def give_back(self) -> None:
+        """It is clean, for whoever is next."""
+        await self._pooled.close()
+
+    async def throw_away(self) -> None:
+        """Its state is unknown, or not for others. Bounded, and cancelled it is thrown away too."""
+        await _discard(self._pooled)
 
 
 def _is_closed(driver: Connection) -> bool:

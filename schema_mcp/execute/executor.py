@@ -19,6 +19,7 @@ from schema_mcp.execute.once import (
 )
 from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.execute.steps import Done, Step, StepFailed
+from schema_mcp.observe.events import Observe
 from schema_mcp.schema.model import Table
 from schema_mcp.state.keys import Keys
 from schema_mcp.tools.base import Result, StatementPlan
@@ -29,12 +30,18 @@ class Executor:
     """Runs plans against one database. `on_stale` is told when the database no longer knows what a plan names."""
 
     def __init__(
-        self, database: Database, limits: ExecutionLimits, on_stale: Callable[[], None], keys: Keys | None = None
+        self,
+        database: Database,
+        limits: ExecutionLimits,
+        on_stale: Callable[[], None],
+        keys: Keys | None = None,
+        observe: Observe = lambda _: None,
     ) -> None:
         self.database = database
         self.limits = limits
         self.on_stale = on_stale
         self.keys = keys
+        self.observe = observe
 
     async def run(self, plan: StatementPlan, table: Table, generation: int, options: CallOptions = PLAIN) -> Result:
         """The plan's result.
@@ -64,7 +71,7 @@ class Executor:
                 if await self._keeps_keys(step.plan, step.table, generation, options):
                     break
                 raise StepFailed(step, no_key_in_a_batch())
-        return await Attempts(self.database, self.limits, self.on_stale, steps, generation, options).run()
+        return await self._steps(steps, generation, options).run()
 
     async def _keeps_keys(self, plan: StatementPlan, table: Table, generation: int, options: CallOptions) -> bool:
         """Whether the database keeps idempotency keys beside its data. Raises: as `run`."""
@@ -73,7 +80,10 @@ class Executor:
         return (await _alone(self._attempts(asked, table, generation, unheard))).affected > 0
 
     def _attempts(self, plan: StatementPlan, table: Table, generation: int, options: CallOptions) -> Attempts:
-        return Attempts(self.database, self.limits, self.on_stale, [Step(plan, table)], generation, options)
+        return self._steps([Step(plan, table)], generation, options)
+
+    def _steps(self, steps: Sequence[Step], generation: int, options: CallOptions) -> Attempts:
+        return Attempts(self.database, self.limits, self.on_stale, steps, generation, options, self.observe)
 
 
 async def _alone(attempts: Attempts) -> Result:

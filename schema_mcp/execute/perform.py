@@ -7,7 +7,7 @@ import asyncio
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
-from schema_mcp.dialects.base import UPDATED, Connection, Statement
+from schema_mcp.dialects.base import UPDATED, Connection, LargeRows, Statement
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, StaleSchema, StatementRefused
 from schema_mcp.execute.engines import Database
 from schema_mcp.execute.once import Replayed, claim_beside, keep_beside
@@ -26,13 +26,14 @@ STOP_TIMEOUT_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionLimits:
-    """Bounds of one call. `max_bytes`: of the rows in an answer."""
+    """Bounds of one call. `max_bytes`: of the rows in an answer; `attempts`: tries in all, where that is safe."""
 
     statement_timeout_s: float
     call_timeout_s: float
     max_bytes: int
     lock_timeout_s: float = 2.0
     idempotency_keep_s: float = 604_800.0
+    attempts: int = 3
 
 
 class Replaced(StaleSchema):
@@ -132,6 +133,15 @@ class Performer:
         return count
 
     async def _run(self, connection: Connection, statement: Statement, collected: Rows) -> None:
+        """Takes the statement's rows; where large ones are among them, those of the statement that cuts them."""
+        try:
+            await self._collect(connection, statement, collected)
+        except LargeRows:
+            assert statement.cut is not None
+            collected.restart()
+            await self._collect(connection, statement.cut(), collected)
+
+    async def _collect(self, connection: Connection, statement: Statement, collected: Rows) -> None:
         max_rows = 0 if collected.most is None else collected.most + 1
         limit_s = None if self.database.dialect.has_statement_timeout else self.limits.statement_timeout_s
         try:

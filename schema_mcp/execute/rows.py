@@ -41,6 +41,12 @@ class Rows:
         self.cut: tuple[str, ...] = ()
         self.total: DriverValue = None
 
+    def restart(self) -> None:
+        """As if none had come."""
+        self.rows, self.keys, self.cut = [], (), ()
+        self.size = self.seen = self.updated = 0
+        self.full = False
+
     @property
     def enough(self) -> bool:
         """No further row changes what is answered."""

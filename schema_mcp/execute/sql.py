@@ -55,7 +55,7 @@ class SqlExecutor:
         prefix = access.explaining(analyze=plan.analyze) if plan.explain else ""
         statement = SqlStatement(sql=plan.sql, parameters=plan.parameters, writes=plan.writes, prefix=prefix)
         limits = self.limits  # a call keeps those that it began with
-        run = _Run(plan.limit, limits.max_bytes, None if plan.explain else options.report)
+        run = SqlRun(plan.limit, limits.max_bytes, None if plan.explain else options.report)
         timeout_s = options.call_timeout_s(limits.call_timeout_s)
         ends_at = asyncio.get_running_loop().time() + timeout_s
         try:
@@ -71,7 +71,7 @@ class SqlExecutor:
             if run.committing:
                 await self._resolve(run, ends_at, error)
             elif limit.expired():
-                raise _too_long("call", timeout_s, options.limit(limits.call_timeout_s)) from None
+                raise sql_too_long("call", timeout_s, options.limit(limits.call_timeout_s)) from None
             elif (translated := access.translate(error, statement)) is None:
                 raise
             else:
@@ -92,7 +92,7 @@ class SqlExecutor:
             finally:
                 self.running -= 1
 
-    async def _resolve(self, run: "_Run", ends_at: float, lost: BaseException) -> None:
+    async def _resolve(self, run: "SqlRun", ends_at: float, lost: BaseException) -> None:
         """Returns if COMMIT has done what it was sent for. Raises: Unavailable if not; OutcomeUnknown."""
         outcome = await resolve(self.database, run.mark, ends_at - asyncio.get_running_loop().time())
         if outcome is Outcome.UNKNOWN:
@@ -101,7 +101,7 @@ class SqlExecutor:
             raise _not_committed() from lost
 
     async def _transact(
-        self, connection: Connection, statement: SqlStatement, run: "_Run", limit_s: float, ends_at: float
+        self, connection: Connection, statement: SqlStatement, run: "SqlRun", limit_s: float, ends_at: float
     ) -> None:
         access = self.database.dialect.sql
         try:
@@ -124,7 +124,7 @@ class SqlExecutor:
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise _too_long("statement", limit_s, "limits.statement_timeout_s") from None
+            raise sql_too_long("statement", limit_s, "limits.statement_timeout_s") from None
         finally:
             await self._stop(connection)
             if access.lingers(connection):
@@ -143,7 +143,7 @@ class SqlExecutor:
                 await self.database.dialect.sql.stop(connection)
 
 
-class _Run:
+class SqlRun:
     """Rows up to the limit and the byte cap, and how far it got. `committing`: COMMIT may have reached the database."""
 
     def __init__(self, limit: int, max_bytes: int, report: Report | None) -> None:
@@ -184,7 +184,7 @@ class _Run:
             self.rows.append(row)
             self.size += len(row) + 1
 
-    def result(self, generation: int, plan: str) -> SqlResult:
+    def result(self, generation: int, plan: str, *, in_transaction: bool = False) -> SqlResult:
         assert self.opened is not None
         return SqlResult(
             rows=tuple(self.rows),
@@ -194,6 +194,7 @@ class _Run:
             affected=self.opened.affected,
             plan=plan,
             generation=generation,
+            in_transaction=in_transaction,
         )
 
 
@@ -205,7 +206,7 @@ def _busy(name: str) -> Unavailable:
     )
 
 
-def _too_long(what: str, limit_s: float, limit: str) -> LimitReached:
+def sql_too_long(what: str, limit_s: float, limit: str) -> LimitReached:
     return LimitReached(
         ErrorCode.TIMEOUT,
         f"the {what} took longer than {limit_s:.6g} s ({limit}) and was stopped",

@@ -145,6 +145,17 @@ class ListChangedSent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallRetried:
+    """Try number `attempt` of a call has failed, leaving nothing behind; the next one begins in `wait_ms`."""
+
+    source: str
+    attempt: int
+    code: str
+    sqlstate: str | None
+    wait_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallFinished:
     """A tool call ended; `code` is its error code, None when it succeeded."""
 
@@ -178,6 +189,7 @@ Observation: TypeAlias = (
     | SettingsRefused
     | ListCosts
     | ListChangedSent
+    | CallRetried
     | CallFinished
     | InternalFailure
 )

@@ -5,6 +5,7 @@ import sys
 
 from schema_mcp.observe.events import (
     CallFinished,
+    CallRetried,
     CatalogRead,
     CatalogReadFailed,
     CatalogReplaced,
@@ -81,6 +82,12 @@ def _line(observation: Observation) -> tuple[int, str]:
         case ListChangedSent(sessions=sessions, dropped=dropped):
             lost = f", {dropped} did not take it" if dropped else ""
             return logging.INFO, f"told clients that the list of tools changed ({sessions} sessions{lost})"
+        case CallRetried(source=source, attempt=attempt, code=code, sqlstate=sqlstate, wait_ms=wait_ms):
+            why = f"{code}, {sqlstate}" if sqlstate else code
+            return (
+                logging.DEBUG,
+                f"'{source}': try {attempt} of a call failed ({why}), the next one in {wait_ms:.0f} ms",
+            )
         case CallFinished(tool=tool, duration_ms=duration_ms, rows=rows, code=code):
             return logging.DEBUG, f"{tool}: {code or f'{rows} rows'} in {duration_ms:.1f} ms"
         case InternalFailure(where=where, traceback=traceback):

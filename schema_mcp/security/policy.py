@@ -109,7 +109,7 @@ class Policy:
         match action:
             case "insert":
                 return mode in (AccessMode.INSERT, AccessMode.WRITE)
-            case "batch":
+            case "batch" | "transaction" | "commit":
                 return True  # each call in it is asked for
             case "update" | "delete":
                 return mode is AccessMode.WRITE
@@ -142,6 +142,8 @@ class Policy:
             return False, True, False
         return {
             "batch": (self.mode is AccessMode.READ, self.mode is AccessMode.WRITE, self.mode is AccessMode.READ),
+            "transaction": (self.mode is AccessMode.READ, False, self.mode is AccessMode.READ),
+            "commit": (self.mode is AccessMode.READ, self.mode is AccessMode.WRITE, self.mode is AccessMode.READ),
             # With on_conflict "update", which mode `write` alone takes, rows that stand are changed.
             "insert": (False, self.mode is AccessMode.WRITE, False),
             "update": (False, True, True),

@@ -58,7 +58,7 @@ async def run_together(
     _tell(report, len(calls), len(calls))
     answers = [answer for run, of_run in zip(planned, done, strict=True) for answer in _answers(run, of_run)]
     results = [_result(name, answer) for name, answer in zip(plan.names, answers, strict=True)]
-    return _document(results, "committed")
+    return _document(results, "committed" if options.transaction_id is None else "in_transaction")
 
 
 async def run_apart(
@@ -99,7 +99,8 @@ class _Apart:
     def outcome(self) -> str:
         if self.unknown:
             return "unknown"
-        return "rolled_back" if self.failed == len(self.results) else "committed"
+        done = "committed" if self.options.transaction_id is None else "in_transaction"
+        return "rolled_back" if self.failed == len(self.results) else done
 
     async def make_together(self, run: Run, runner: Runs) -> None:
         """The calls of the run as one statement; if that is refused, one by one."""

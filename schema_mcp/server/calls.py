@@ -20,7 +20,28 @@ UNWIND_S = 0.5
 #: How long the last answers may take to reach the wire.
 ANSWER_S = 0.25
 
+#: Where the scope of a request over HTTP has its `Way`.
+WAY = "schema_mcp.way"
+
 Item = TypeVar("Item", bound=Hashable)
+
+
+class Way:
+    """The way by which the answer to one request would go back. Once it is closed, its call is of use to nobody."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._call: asyncio.Task[ToolAnswer] | None = None
+
+    def leads_from(self, call: asyncio.Task[ToolAnswer]) -> None:
+        """The call is cancelled when the way is closed."""
+        self._call = call
+
+    def close(self) -> None:
+        """The client has gone."""
+        self.closed = True
+        if self._call is not None:
+            self._call.cancel()
 
 
 class Calls:
@@ -30,16 +51,19 @@ class Calls:
         self._tasks: set[asyncio.Task[ToolAnswer]] = set()
         self._stopping = False
 
-    async def run(self, call: Coroutine[Any, Any, ToolAnswer]) -> ToolAnswer:
+    async def run(self, call: Coroutine[Any, Any, ToolAnswer], way: Way | None = None) -> ToolAnswer:
         """The call's answer.
 
-        Raises: LimitReached (`cancelled`) when the server stops; asyncio.CancelledError when the client gave up;
-        whatever the call raises.
+        Raises: LimitReached (`cancelled`) when the server stops or `way` is closed; asyncio.CancelledError when the
+        client gave up; whatever the call raises.
         """
-        if self._stopping:
+        gone = way is not None and way.closed
+        if self._stopping or gone:
             call.close()
-            raise _stopping()
+            raise _gone() if gone else _stopping()
         task = asyncio.create_task(call)
+        if way is not None:
+            way.leads_from(task)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
@@ -52,7 +76,7 @@ class Calls:
                 task.exception()  # looked at, so that asyncio does not report it as lost
             raise
         if task.cancelled():
-            raise _stopping()
+            raise _gone() if way is not None and way.closed else _stopping()
         return task.result()
 
     async def stop(self) -> None:
@@ -69,6 +93,15 @@ def _stopping() -> LimitReached:
         ErrorCode.CANCELLED,
         "the server is stopping and has cancelled this call",
         "Call again once the server is back; if the call writes, look first whether it was applied.",
+        retryable=True,
+    )
+
+
+def _gone() -> LimitReached:
+    return LimitReached(
+        ErrorCode.CANCELLED,
+        "the connection on which the answer was to go was closed, and the call was cancelled",
+        "Call again; if the call writes, look first whether it was applied.",
         retryable=True,
     )
 

@@ -1,6 +1,6 @@
 """What becomes of a call in one catalog: its plan is made, and run by whoever runs plans of that kind.
 
-    name -> tool -> options taken off -> kind plans -> runner of the plan's type -> the answer's JSON
+    session's context -> tool -> options taken off -> kind plans -> runner of the plan's type -> the answer's JSON
 
 A new kind of plan is added with its runner (`add`) where the program is put together; nothing here knows it.
 """
@@ -17,11 +17,12 @@ from schema_mcp.execute.executor import Executor
 from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.execute.runs import Runs
 from schema_mcp.execute.sql import SqlExecutor
+from schema_mcp.execute.transactions import Transactions
 from schema_mcp.server.batch import run_apart, run_together
 from schema_mcp.server.service import UnknownToolError
 from schema_mcp.tools.base import AnswerPlan, SqlPlan, StatementPlan
-from schema_mcp.tools.options import CallOptions, Report, read_options, takes_options
-from schema_mcp.tools.view import BatchCall, BatchPlan
+from schema_mcp.tools.options import CallOptions, Report, read_options, takes_options, within
+from schema_mcp.tools.view import BatchCall, BatchPlan, CatalogView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +55,17 @@ class Dispatch:
         self,
         executors: Mapping[str, Executor],
         sql: Mapping[str, SqlExecutor],
+        transactions: Transactions,
         again: Callable[[Call], Awaitable[Answered]],
     ) -> None:
         #: By source. Others take their place when limits change; a running call keeps its own.
         self.executors = executors
         self._sql = sql
+        self._transactions = transactions
         self._again = again
         self._runners: dict[type, Runner] = {}
+        #: Puts what the caller's session has set around a call. Raises: CallError.
+        self.in_context: Callable[[Catalog, Call], tuple[CatalogView, Call]] = lambda catalog, call: (catalog, call)
         self.add(StatementPlan, self._run_if_possible)
         self.add(BatchPlan, self._batch)
         self.add(SqlPlan, self._run_sql)
@@ -71,26 +76,32 @@ class Dispatch:
 
     async def run(self, catalog: Catalog, call: Call) -> Answered:
         """The answer. Raises: CallError; UnknownToolError; asyncio.CancelledError once nothing of it runs any more."""
+        view, call = self.in_context(catalog, call)
         options, arguments = CallOptions(left_s=call.left_s, report=call.report, client=call.client), call.arguments
         if (server_tool := catalog.server_tools.get(call.name)) is not None:
             if takes_options(server_tool.action):
                 options, arguments = read_options(arguments, options, self._limits.call_timeout_s)
-            server_plan = server_tool.plan(catalog, arguments, call.caller)
+            server_plan = server_tool.plan(view, arguments, call.caller)
             if isinstance(server_plan, AnswerPlan):
                 return server_plan.json, 0
             return await self._runners[type(server_plan)](catalog, server_plan, call, options)
         try:
-            tool, target, arguments = catalog.find(call.name, arguments)
+            tool, target, arguments = view.find(call.name, arguments)
         except UnknownTool:
             raise UnknownToolError(call.name) from None
         options, arguments = read_options(arguments, options, self._limits.call_timeout_s)
-        plan = tool.plan(catalog, target, arguments, call.caller)
-        result = await self.runs(plan.source).run(plan, target.table, catalog.generation, options)
+        plan = tool.plan(view, target, arguments, call.caller)
+        result = await self.runs(plan.source, call, options).run(plan, target.table, catalog.generation, options)
         return plan.answer(result), result.affected
 
-    def runs(self, source: str) -> Runs:
-        """What runs the plans of a call on that source."""
-        return self.executors[source]
+    def runs(self, source: str, call: Call, options: CallOptions) -> Runs:
+        """What runs the plans of the call on that source: the pool, or the open transaction that it names.
+
+        Raises: CallError (`unknown_transaction`).
+        """
+        if options.transaction_id is None:
+            return self.executors[source]
+        return self._transactions.find(options.transaction_id, call.caller, source)
 
     @property
     def _limits(self) -> ExecutionLimits:
@@ -98,24 +109,33 @@ class Dispatch:
         return next(iter(self.executors.values())).limits
 
     async def _run_sql(self, catalog: Catalog, plan: SqlPlan, call: Call, options: CallOptions) -> Answered:
-        shown = await self._sql[plan.source].run(plan, catalog.generation, options)
+        if options.transaction_id is None:
+            shown = await self._sql[plan.source].run(plan, catalog.generation, options)
+        else:
+            transaction = self._transactions.find(options.transaction_id, call.caller, plan.source)
+            shown = await transaction.run_sql(plan, catalog.generation, options)
         return plan.answer(shown), len(shown.rows)
 
     async def _batch(self, catalog: Catalog, plan: BatchPlan, call: Call, options: CallOptions) -> Answered:
+        view, _ = self.in_context(catalog, call)
+
         def planned(one: BatchCall) -> StatementPlan:
-            return one.tool.plan(catalog, one.target, one.arguments, call.caller)
+            return one.tool.plan(view, one.target, one.arguments, call.caller)
+
+        def runs(source: str) -> Runs:
+            return self.runs(source, call, options)
 
         if plan.together:
-            return await run_together(plan, planned, self.runs, catalog.generation, options), 0
+            return await run_together(plan, planned, runs, catalog.generation, options), 0
 
         async def called(name: str, arguments: Mapping[str, Any], left_s: float) -> bytes:
+            one = Call(name=name, arguments=within(arguments, options), caller=call.caller, left_s=left_s)
             try:
-                one = Call(name=name, arguments=arguments, caller=call.caller, left_s=left_s)
                 return (await self._again(one))[0]
             except UnknownToolError:
                 raise UnknownTool(name) from None
 
-        return await run_apart(plan, planned, called, self.runs, self._limits, options), 0
+        return await run_apart(plan, planned, called, runs, self._limits, options), 0
 
     async def _run_if_possible(
         self, catalog: Catalog, plan: StatementPlan, call: Call, options: CallOptions
@@ -124,7 +144,8 @@ class Dispatch:
         table = catalog.targets[plan.table].table
         try:
             async with asyncio.timeout(plan.timeout_s) as limit:
-                return plan.answer(await self.runs(plan.source).run(plan, table, catalog.generation, options)), 0
+                runs = self.runs(plan.source, call, options)
+                return plan.answer(await runs.run(plan, table, catalog.generation, options)), 0
         except CallError as error:
             if plan.otherwise is None or error.code is ErrorCode.STALE_SCHEMA:
                 raise

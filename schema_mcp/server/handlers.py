@@ -34,7 +34,7 @@ from mcp_types import (
 from schema_mcp.errors import CallError
 from schema_mcp.observe.events import Observe
 from schema_mcp.server import results
-from schema_mcp.server.calls import ANSWER_S, GRACE_S, Calls
+from schema_mcp.server.calls import ANSWER_S, GRACE_S, WAY, Calls, Way
 from schema_mcp.server.changes import Changes
 from schema_mcp.server.progress import run_telling
 from schema_mcp.server.service import ToolAnswer, ToolService, UnknownToolError
@@ -138,12 +138,15 @@ class ToolServer(Server[Any]):
 
     async def _answer(self, context: Context, params: CallToolRequestParams) -> ToolAnswer:
         caller = self.sessions.caller(context)
+        way: Way | None = None if context.request is None else context.request.scope.get(WAY)
         try:
             if context.meta is None or "progress_token" not in context.meta:
-                return await self.calls.run(self._service.call(params.name, params.arguments or {}, caller))
+                return await self.calls.run(self._service.call(params.name, params.arguments or {}, caller), way)
             return await run_telling(
                 context.session.report_progress,
-                lambda report: self.calls.run(self._service.call(params.name, params.arguments or {}, caller, report)),
+                lambda report: self.calls.run(
+                    self._service.call(params.name, params.arguments or {}, caller, report), way
+                ),
             )
         except CallError as error:
             return results.error_answer(error)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
+from schema_mcp.caller import Caller
 from schema_mcp.catalog.build import Catalog
 from schema_mcp.errors import CallError, ErrorCode
 from schema_mcp.server.dispatch import Answered, Call, Dispatch
@@ -18,7 +19,9 @@ REFRESH_TIMEOUT_S = 60.0
 class Inquiries:
     """Runs such plans."""
 
-    def __init__(self, watcher: Watcher, keepers: Mapping[str, Keeper], status: Callable[[], ServerStatus]) -> None:
+    def __init__(
+        self, watcher: Watcher, keepers: Mapping[str, Keeper], status: Callable[[Caller], ServerStatus]
+    ) -> None:
         self._watcher = watcher
         self._keepers = keepers
         self._status = status
@@ -30,7 +33,7 @@ class Inquiries:
         dispatch.add(StatusPlan, self._tell_status)
 
     async def _tell_status(self, catalog: Catalog, plan: StatusPlan, call: Call, options: CallOptions) -> Answered:
-        return plan.answer(self._status()), 0
+        return plan.answer(self._status(call.caller)), 0
 
     async def _histories(self, catalog: Catalog, plan: HistoryPlan, call: Call, options: CallOptions) -> Answered:
         asked = plan.queries

@@ -18,8 +18,10 @@ from schema_mcp.catalog.surface import order
 from schema_mcp.errors import CallError, ErrorCode, StaleSchema
 from schema_mcp.execute.executor import Executor
 from schema_mcp.execute.sql import SqlExecutor
+from schema_mcp.execute.transactions import Transactions
 from schema_mcp.observe.events import CallFinished, Observe
 from schema_mcp.server.activated import Activated, ListChanged
+from schema_mcp.server.contexts import Contexts
 from schema_mcp.server.dispatch import Answered, Call, Dispatch
 from schema_mcp.server.freshness import Freshness
 from schema_mcp.server.inquiries import Inquiries
@@ -27,6 +29,7 @@ from schema_mcp.server.instructions import instructions
 from schema_mcp.server.meant import source_of
 from schema_mcp.server.results import error_answer
 from schema_mcp.server.service import ToolAnswer, UnknownToolError
+from schema_mcp.server.transactions import TransactionCalls
 from schema_mcp.state.keeper import Keeper
 from schema_mcp.tools.base import ActivatePlan, ServerStatus, ToolSpec
 from schema_mcp.tools.options import CallOptions, Report
@@ -45,20 +48,29 @@ class CatalogToolService:
         observe: Observe,
         *,
         sql: Mapping[str, SqlExecutor],
-        status: Callable[[], ServerStatus],
+        transactions: Transactions,
+        status: Callable[[Caller], ServerStatus],
         list_ttl_ms: int,
+        context_idle_s: float,
     ) -> None:
         self._registry = registry
         self._observe = observe
         self.list_ttl_ms = list_ttl_ms
         self.instructions = instructions(tuple(executors))
         self.freshness = Freshness(registry, watcher, keepers)
-        self.dispatch = Dispatch(executors, sql, self._call)
+        self.dispatch = Dispatch(executors, sql, transactions, self._call)
+        TransactionCalls(transactions, self.dispatch)
         self.dispatch.add(ActivatePlan, self._activate)
         Inquiries(watcher, keepers, status).add_to(self.dispatch)
         self.activated = Activated()
+        self.contexts = Contexts(context_idle_s)
+        self.contexts.add_to(self.dispatch)
         #: Told of each session that has ended.
-        self.forgetting: list[Callable[[str], None]] = [self.activated.forget]
+        self.forgetting: list[Callable[[str], None]] = [
+            self.activated.forget,
+            self.contexts.forget,
+            transactions.forget,
+        ]
         #: Set after each change of a list that some client may have.
         self.list_changed = ListChanged()
         #: Some client has been given a list.
@@ -155,6 +167,7 @@ _MAY_BE_STALE = frozenset(
         ErrorCode.STALE_SCHEMA,
         ErrorCode.UNKNOWN_TOOL,
         ErrorCode.UNKNOWN_TABLE,
+        ErrorCode.UNKNOWN_SCHEMA,
         ErrorCode.AMBIGUOUS_TABLE,
         ErrorCode.UNKNOWN_COLUMN,
         ErrorCode.UNKNOWN_RELATIONSHIP,

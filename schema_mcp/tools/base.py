@@ -17,6 +17,7 @@ from schema_mcp.errors import CallError, StatementRefused
 from schema_mcp.schema.model import TableName
 from schema_mcp.state.keys import Once
 from schema_mcp.state.records import HistoryAnswer, HistoryQuery, HistoryStatus
+from schema_mcp.tools.transactions import TransactionsStatus
 
 #: A JSON Schema object, hand-built and flat (DESIGN section 4). Treated as read-only once made.
 JsonSchema: TypeAlias = Mapping[str, Any]
@@ -35,6 +36,10 @@ class Action(StrEnum):
     EXPLAIN = "explain"
     #: Whatever the calls in it do.
     BATCH = "batch"
+    #: Opens a transaction, or undoes it: nothing of that lasts.
+    TRANSACTION = "transaction"
+    #: Makes what calls did in a transaction last.
+    COMMIT = "commit"
     #: Touches no row: describing, refreshing.
     INSPECT = "inspect"
 
@@ -114,6 +119,13 @@ class Result:
     rolled_back: bool = False
     total: DriverValue = None
     replayed: bytes = b""
+    #: It was run in a transaction that goes on after it.
+    in_transaction: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """What became of what was written."""
+        return "rolled_back" if self.rolled_back else "in_transaction" if self.in_transaction else "committed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +184,8 @@ class SqlResult:
     affected: int | None = None
     plan: str = ""
     generation: int
+    #: As in `Result`.
+    in_transaction: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +278,7 @@ class ServerStatus:
     sources: tuple[SourceStatus, ...]
     listed_tools: int
     listed_bytes: int
+    transactions: TransactionsStatus = field(default_factory=TransactionsStatus)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

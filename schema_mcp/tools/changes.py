@@ -58,13 +58,14 @@ def read_choice(target: Target, arguments: Mapping[str, Any], action: Action) ->
     """
     conditions = read_conditions(target, arguments)
     all_rows = read_boolean(arguments, "all_rows")
-    if not conditions.shape and not all_rows:
+    given = len(conditions.shape) > len(target.standing)
+    if not given and not all_rows:
         raise InvalidArgument(
             ErrorCode.MISSING_ARGUMENT,
             f"which rows of table '{target.display}' to {action}? 'where' and 'filters' are empty",
             "Give conditions in 'where' or 'filters'; where every row is meant, send all_rows: true.",
         )
-    if conditions.shape and all_rows:
+    if given and all_rows:
         raise InvalidArgument(
             ErrorCode.INVALID_ARGUMENT,
             "'all_rows' means every row, and there are conditions as well",
@@ -105,7 +106,7 @@ def plan(
         return statement.returning(*selected), choice.returning, 0
 
     names = tuple(column.name for column in choice.returning)
-    statement = target.compiled((action, shape, conditions.shape, names), built).statement(named)
+    statement = target.compiled((action, shape, conditions.shape, names), built, writes=True).statement(named)
     return StatementPlan(
         source=target.table.name.source,
         table=target.table.name,
@@ -172,7 +173,7 @@ def _answer(target: Target, action: Action, choice: Choice, result: Result) -> b
         b'"%s":%d' % (_DONE[action].encode(), result.affected),
         b'"rows":[' + (b",".join(result.rows) if choice.returning else b"") + b"]",
         b'"dry_run":' + orjson.dumps(choice.dry_run),
-        b'"outcome":' + orjson.dumps("rolled_back" if result.rolled_back else "committed"),
+        b'"outcome":' + orjson.dumps(result.outcome),
     ]
     if result.truncated and choice.returning:
         members.append(b'"truncated":true')

@@ -16,6 +16,7 @@ from schema_mcp.tools.arguments import read_list, read_object, refuse_unknown
 from schema_mcp.tools.naming import near
 from schema_mcp.tools.operands import read_operand, read_operands
 from schema_mcp.tools.operators import NULLS, OPERATORS, as_test, operators_of, takes_many
+from schema_mcp.tools.standing import Standing
 from schema_mcp.tools.target import Target
 from schema_mcp.tools.values import shown
 
@@ -53,7 +54,7 @@ class Conditions(NamedTuple):
 
 
 def read_conditions(target: Target, arguments: Mapping[str, Any]) -> Conditions:
-    """`where` first, then `filters`, in their order.
+    """`where` first, then `filters`, in their order, then what stands for the table whatever the call says.
 
     Raises: InvalidArgument, StaleSchema.
     """
@@ -62,6 +63,8 @@ def read_conditions(target: Target, arguments: Mapping[str, Any]) -> Conditions:
         reader.read_equality(name, value)
     for index, given in enumerate(read_list(arguments, "filters") or ()):
         reader.read_filter(given, f"filters[{index}]")
+    for one in target.standing:
+        reader.stand(one)
     reader.check_size()
     return Conditions(tuple(reader.shape), tuple(reader.values))
 
@@ -166,6 +169,10 @@ class _Reader:
         else:
             test = as_test(operator, column.type, value)
             self._add(column, test, (read_operand(self.target, column, test, value),), group)
+
+    def stand(self, one: Standing) -> None:
+        self.shape.append(Condition(one.column.name, "eq", 1))
+        self.values.append(one.value)
 
     def check_size(self) -> None:
         size = 0

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from schema_mcp.dialects.base import DriverValue, Related
 from schema_mcp.errors import ErrorCode, InvalidArgument
 from schema_mcp.schema.model import Column
+from schema_mcp.tools import narrowing
 from schema_mcp.tools.naming import near
 from schema_mcp.tools.order import Order, read_order
 from schema_mcp.tools.relationships import Relationship
@@ -45,7 +46,14 @@ class Included:
     @property
     def shape(self) -> tuple[object, ...]:
         """What the statement depends on."""
-        return self.parent, self.relationship.shape, tuple(column.name for column in self.columns), self.order
+        names = tuple(column.name for column in self.columns)
+        return self.parent, self.relationship.shape, names, self.order, self._standing
+
+    @property
+    def _standing(self) -> tuple[object, ...]:
+        through = self.relationship.through
+        between = () if through is None else narrowing.names(through.target)
+        return narrowing.names(self.relationship.other), between
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +68,15 @@ class Include:
         return tuple(part.shape for part in self.parts)
 
     def named(self) -> dict[str, DriverValue]:
-        """Limits by parameter name: `i0`, `i1`, ..."""
-        return {f"i{index}": part.limit for index, part in enumerate(self.parts) if part.limit is not None}
+        """Limits by parameter name: `i0`, `i1`, ...; what stands for the tables: `i0s0`, between two of them `i0t0`."""
+        named: dict[str, DriverValue] = {
+            f"i{index}": part.limit for index, part in enumerate(self.parts) if part.limit is not None
+        }
+        for index, part in enumerate(self.parts):
+            named |= narrowing.named(part.relationship.other, f"i{index}s")
+            if part.relationship.through is not None:
+                named |= narrowing.named(part.relationship.through.target, f"i{index}t")
+        return named
 
     def related(self) -> tuple[Related, ...]:
         """What `dialects.nested` needs to know."""

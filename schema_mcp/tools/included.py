@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from schema_mcp.schema.model import Column
 from schema_mcp.schema.types import SqlType
+from schema_mcp.tools import narrowing
 from schema_mcp.tools.include import Include, Included
 from schema_mcp.tools.order import Order, order_clauses, ordered
 from schema_mcp.tools.target import Target
@@ -96,6 +97,7 @@ def _related(
     relationship, other = part.relationship, part.relationship.other
     own = [other.sql_column(column) for column in relationship.other_columns]
     theirs = [parent.c[f"j_{column}"] for column in relationship.columns]
+    left = [answered, *narrowing.conditions(other, f"{limit_name}s")]
     source: sa.FromClause
     if relationship.through is None:
         source = parent.join(other.relation, _equal(own, theirs))
@@ -104,16 +106,15 @@ def _related(
         near = [junction.c[column] for column in relationship.through.near]
         far = [junction.c[column] for column in relationship.through.far]
         source = parent.join(junction, _equal(near, theirs)).join(other.relation, _equal(own, far))
+        left += narrowing.conditions(relationship.through.target, f"{limit_name}t", junction)
     values = [*_values(other, part.columns), *_join_columns(other, joined)]
     numbers = [parent.c.page_row, parent.c.row.label("parent_row")]
     if part.limit is None:
-        return sa.select(*values, *numbers, _ONE.label("row")).select_from(source).where(answered).cte(name)
+        return sa.select(*values, *numbers, _ONE.label("row")).select_from(source).where(*left).cte(name)
     number = sa.func.row_number().over(
         partition_by=[parent.c.page_row, parent.c.row], order_by=order_clauses(other, part.order) or None
     )
-    rows = (
-        sa.select(*values, *numbers, number.label("row")).select_from(source).where(answered).subquery(f"{name}_rows")
-    )
+    rows = sa.select(*values, *numbers, number.label("row")).select_from(source).where(*left).subquery(f"{name}_rows")
     limit = sa.bindparam(limit_name, type_=sa.BigInteger())
     return sa.select(*rows.c).where(rows.c.row <= limit + _ONE).cte(name)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from schema_mcp.errors import ErrorCode, InvalidArgument
+from schema_mcp.tools.arguments import read_text
 from schema_mcp.tools.base import Action, JsonSchema
 from schema_mcp.tools.values import shown
 
@@ -35,13 +36,14 @@ class CallOptions:
     """`timeout_s`: of the whole call, where that is less than the server allows. `report`: None: nobody listens.
 
     `client`: whom calls take turns by (`execute.queue`); None: all of whom nothing is known. `left_s`: what is left of
-    the time of a call that this one is part of.
+    the time of a call that this one is part of. `transaction_id`: of the open transaction that the call is to run in.
     """
 
     timeout_s: float | None = None
     report: Report | None = None
     client: str | None = None
     left_s: float | None = None
+    transaction_id: str | None = None
 
     def call_timeout_s(self, most_s: float) -> float:
         """Seconds that the call may take; `most_s` is what the server allows."""
@@ -66,7 +68,10 @@ _TAKING = frozenset(
     {Action.READ, Action.INSERT, Action.UPDATE, Action.DELETE, Action.BATCH, Action.SQL, Action.EXPLAIN}
 )
 #: In the input schema of every tool that takes them.
-OPTION_PROPERTIES: Mapping[str, JsonSchema] = {"timeout_s": {"type": "number"}}
+OPTION_PROPERTIES: Mapping[str, JsonSchema] = {
+    "timeout_s": {"type": "number"},
+    "transaction_id": {"type": "string"},
+}
 
 
 def takes_options(action: Action) -> bool:
@@ -92,9 +97,23 @@ def read_options(
         return given, arguments
     rest = {name: value for name, value in arguments.items() if name not in OPTION_PROPERTIES}
     timeout_s = _read_timeout(arguments.get("timeout_s"), most_s)
-    if timeout_s is None:
-        return given, rest
-    return replace(given, timeout_s=timeout_s), rest
+    return replace(given, timeout_s=timeout_s, transaction_id=read_text(arguments, "transaction_id")), rest
+
+
+def within(arguments: Mapping[str, Any], options: CallOptions) -> Mapping[str, Any]:
+    """The arguments of a call of a batch, in the transaction that the batch was sent in.
+
+    Raises: InvalidArgument where they name another.
+    """
+    if options.transaction_id is None:
+        return arguments
+    if arguments.get("transaction_id", options.transaction_id) != options.transaction_id:
+        raise InvalidArgument(
+            ErrorCode.INVALID_ARGUMENT,
+            "'transaction_id' of a call is not that of the batch it is in",
+            "Name the transaction once, beside 'calls'.",
+        )
+    return {**arguments, "transaction_id": options.transaction_id}
 
 
 def _read_timeout(given: Any, most_s: float) -> float | None:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from schema_mcp.dialects.base import Statement
 from schema_mcp.schema.model import Column
 from schema_mcp.schema.types import SqlType, TypeKind
+from schema_mcp.tools import narrowing
 from schema_mcp.tools.target import Target
 
 #: How many rows are looked at, of how many columns, and for how long.
@@ -35,9 +36,10 @@ def statement(target: Target) -> Statement | None:
 
     def build() -> tuple[sa.Select[Any], Sequence[Column], int]:
         rows = target.dialect.row(named, ())
-        return sa.select(*rows).select_from(target.relation).limit(sa.literal_column(str(MAX_ROWS))), columns, 0
+        found = sa.select(*rows).select_from(target.relation).where(*narrowing.conditions(target, "f"))
+        return found.limit(sa.literal_column(str(MAX_ROWS))), columns, 0
 
-    return target.compiled("samples", build).statement({})
+    return target.compiled(("samples", narrowing.names(target)), build).statement(narrowing.named(target, "f"))
 
 
 def few_values(rows: Sequence[bytes]) -> Mapping[str, list[Any]]:

@@ -4,14 +4,16 @@ Made for each generation of the catalog; a table that did not change keeps its t
 statements.
 """
 
+import copy
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
 
-from schema_mcp.dialects.base import Dialect, DriverValue, Related, Statement
+from schema_mcp.dialects.base import CUT_BYTES, Dialect, DriverValue, Related, Statement
 from schema_mcp.errors import ErrorCode, InvalidArgument, StaleSchema
 from schema_mcp.schema.fingerprint import digest
 from schema_mcp.schema.mask import MASK
@@ -19,6 +21,7 @@ from schema_mcp.schema.model import Column, Table, TableName
 from schema_mcp.schema.types import SqlType, TypeKind
 from schema_mcp.tools.cursor import CursorSecret
 from schema_mcp.tools.naming import column_keys, display_name, near
+from schema_mcp.tools.standing import Standing
 
 #: Compiled statements kept for one table, and other things that were made of it.
 MAX_SHAPES = 200
@@ -39,6 +42,7 @@ class ToolLimits:
     max_insert_rows: int = 10_000
     max_batch_calls: int = 1_000
     max_affected_rows: int = 1_000
+    max_bytes: int = 1_000_000
     sources: tuple[str, ...] = ()
 
     @property
@@ -51,7 +55,8 @@ class ToolLimits:
 class Compiled:
     """SQL text with the names of its bound parameters in the driver's order.
 
-    `constants`: values of the parameters that SQLAlchemy made of its own accord (SQLite's `OFFSET ?`).
+    `constants`: values of the parameters that SQLAlchemy made of its own accord (SQLite's `OFFSET ?`). `cut`, `sized`:
+    as `Statement` has them.
     """
 
     sql: str
@@ -60,12 +65,27 @@ class Compiled:
     labels: tuple[str, ...]
     types: tuple[SqlType, ...]
     keys: int
+    cut: "Callable[[], Compiled] | None" = None
+    sized: bool = False
 
     def statement(self, values: Mapping[str, DriverValue], related: tuple[Related, ...] = ()) -> Statement:
         """The statement with its values. `related`: as `Statement` has it."""
         given = {**self.constants, **values} if self.constants else values
         bound = tuple([given[name] for name in self.names])
-        return Statement(self.sql, bound, self.labels, self.types, self.keys, related=related)
+        return Statement(
+            self.sql,
+            bound,
+            self.labels,
+            self.types,
+            self.keys,
+            related=related,
+            cut=None if self.cut is None else partial(self._cut, values, related),
+            sized=self.sized,
+        )
+
+    def _cut(self, values: Mapping[str, DriverValue], related: tuple[Related, ...]) -> Statement:
+        assert self.cut is not None
+        return self.cut().statement(values, related)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,6 +100,8 @@ class Target:
     cursor_secret: CursorSecret
     #: Names of columns that the table had earlier in this process and has no more.
     former_columns: frozenset[str] = frozenset()
+    #: Conditions that hold besides those of a call; whoever phrases a statement on the table puts them in.
+    standing: tuple[Standing, ...] = ()
     keys: Mapping[str, str] = field(init=False)
     by_key: Mapping[str, Column] = field(init=False)
     #: These two are made when they are first asked for: of most of 10,000 tables nobody ever does.
@@ -98,6 +120,20 @@ class Target:
         by_key |= {keys[column.name]: column for column in self.table.columns}
         object.__setattr__(self, "keys", keys)
         object.__setattr__(self, "by_key", by_key)
+
+    def under(self, standing: tuple[Standing, ...], default_limit: int | None = None) -> Self:
+        """The table under these conditions. Both share their compiled statements: a shape names the columns of all.
+
+        `default_limit`: rows where a call says nothing.
+        """
+        if not standing and default_limit is None:
+            return self
+        limits = self.limits if default_limit is None else replace(self.limits, default_limit=default_limit)
+        other = copy.copy(self)
+        object.__setattr__(other, "_relation", self.relation)  # statements are known by it
+        object.__setattr__(other, "standing", standing)
+        object.__setattr__(other, "limits", limits)
+        return other
 
     @property
     def digest(self) -> str:
@@ -275,31 +311,47 @@ class Target:
         return make()
 
     def compiled(
-        self, shape: Hashable, build: Callable[[], tuple[sa.sql.ClauseElement, Sequence[Column], int]]
+        self,
+        shape: Hashable,
+        build: Callable[[], tuple[sa.sql.ClauseElement, Sequence[Column], int]],
+        *,
+        writes: bool = False,
     ) -> Compiled:
         """The statement of that shape, compiled once. `build` gives it, its row's columns and its number of keys.
 
-        A column that is not the table's, an aggregate, is called by its own name.
+        A column that is not the table's, an aggregate, is called by its own name. `writes`: it cannot be run again, so
+        that its large rows come cut at once.
         """
         found = self._compiled.get(shape)
         if found is not None:
             self._compiled.move_to_end(shape)
             return found
         clause, columns, keys = build()
-        compiled = clause.compile(dialect=self.dialect.sqlalchemy)
-        names = compiled.positiontup  # type: ignore[attr-defined]
-        made = Compiled(
-            str(compiled),
-            tuple(names or ()),
-            {name: value for name, value in compiled.params.items() if value is not None},
-            tuple(self.keys.get(column.name, column.name) for column in columns),
-            tuple(shown_type(column) for column in columns),
-            keys,
-        )
+        made = self._compile(clause, columns, keys, cut=writes, writes=writes)
         self._compiled[shape] = made
         if len(self._compiled) > MAX_SHAPES:
             self._compiled.popitem(last=False)
         return made
+
+    def _compile(
+        self, clause: sa.sql.ClauseElement, columns: Sequence[Column], keys: int, *, cut: bool, writes: bool
+    ) -> Compiled:
+        if cut:  # not an argument of `compile`: those do not come as far as RETURNING
+            assert isinstance(clause, sa.Executable)
+            clause = clause.execution_options(**{CUT_BYTES: self.limits.max_bytes})
+        compiled = clause.compile(dialect=self.dialect.sqlalchemy)
+        names = compiled.positiontup  # type: ignore[attr-defined]
+        types = tuple(shown_type(column) for column in columns)
+        return Compiled(
+            str(compiled),
+            tuple(names or ()),
+            {name: value for name, value in compiled.params.items() if value is not None},
+            tuple(self.keys.get(column.name, column.name) for column in columns),
+            types,
+            keys,
+            None if cut else cache(partial(self._compile, clause, columns, keys, cut=True, writes=False)),
+            cut and (not writes or any(type_.kind in self.dialect.unbounded for type_ in types)),
+        )
 
 
 def shown_type(column: Column) -> SqlType:

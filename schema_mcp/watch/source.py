@@ -19,7 +19,7 @@ from schema_mcp.watch.pace import Pace
 #: Longest wait between two tries: for what passes by itself (the database is away, the schema never stands still), and
 #: for what somebody has to put right.
 FIRST_SHORT_WAIT_S = 0.1
-MAX_SHORT_WAIT_S = 2.0
+MAX_SHORT_WAIT_S = 1.0
 MAX_LONG_WAIT_S = 30.0
 
 

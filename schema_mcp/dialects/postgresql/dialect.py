@@ -23,10 +23,14 @@ from schema_mcp.dialects.base import (
 )
 from schema_mcp.dialects.postgresql import conditions, errors, inserts, reader, statements, values
 from schema_mcp.dialects.postgresql.aggregates import PostgresqlAggregates
+from schema_mcp.dialects.postgresql.connection import CancellingConnection
 from schema_mcp.dialects.postgresql.fetch import QUERIES
+from schema_mcp.dialects.postgresql.row_object import UNBOUNDED, RowObject
 from schema_mcp.dialects.postgresql.sql import PostgresqlSql
+from schema_mcp.dialects.postgresql.transactions import PostgresqlTransactions
 from schema_mcp.dialects.queries import load
 from schema_mcp.dialects.sql import SqlAccess
+from schema_mcp.dialects.transactions import TransactionAccess
 from schema_mcp.errors import CallError
 from schema_mcp.schema.model import Column, Table
 from schema_mcp.schema.select import Selection
@@ -54,6 +58,7 @@ class PostgresqlDialect:
     """`portable_reader`: read information_schema instead of pg_catalog (`watch.reader`)."""
 
     name = "postgresql"
+    remote = True
     gate_interval_s: float | None = None
     has_statement_timeout = True
     nulls_first = False
@@ -72,7 +77,9 @@ class PostgresqlDialect:
     outcomes = load("schema_mcp.dialects.postgresql", "outcome.sql")
     idempotency = load("schema_mcp.dialects.postgresql", "idempotency.sql")
     excess = QUERIES["excess"].sql
+    unbounded = UNBOUNDED
     sql: SqlAccess = PostgresqlSql()
+    transactions: TransactionAccess = PostgresqlTransactions()
 
     def __init__(self, *, portable_reader: bool = False) -> None:
         self.portable_reader = portable_reader
@@ -88,14 +95,18 @@ class PostgresqlDialect:
             "statement_timeout": _milliseconds(limits.statement_timeout_s),
             "lock_timeout": _milliseconds(limits.lock_timeout_s),
             "idle_in_transaction_session_timeout": _milliseconds(limits.idle_in_transaction_timeout_s),
-            "default_transaction_read_only": "on" if limits.read_only else "off",
             **_TEXT_FORMAT,
         }
+        if limits.read_only:  # else as the database has it for the role: whoever set it to read-only means it
+            settings["default_transaction_read_only"] = "on"
         dsn = url.set(drivername="postgresql").difference_update_query(_OTHERS_PARAMETERS)
 
         async def connect() -> asyncpg.Connection:
             return await asyncpg.connect(
-                dsn.render_as_string(hide_password=False), server_settings=settings, timeout=CONNECT_TIMEOUT_S
+                dsn.render_as_string(hide_password=False),
+                server_settings=settings,
+                timeout=CONNECT_TIMEOUT_S,
+                connection_class=CancellingConnection,
             )
 
         return sa.URL.create("postgresql+asyncpg"), {"async_creator": connect}
@@ -138,8 +149,7 @@ class PostgresqlDialect:
         """The JSON object as text, made by the database; order keys as text, as they come back in."""
         selected: list[sa.ColumnElement[Any]] = [sa.cast(key, sa.Text()) for key in keys]
         if columns:
-            exact = [values.exact(column, type_) for _, column, type_ in columns]
-            selected.insert(0, values.RowObject([label for label, _, _ in columns], exact))
+            selected.insert(0, RowObject(columns, values.exact))
         return selected
 
     def fetch(self, connection: Connection, statement: Statement, max_rows: int) -> AsyncGenerator[list[Row], None]:

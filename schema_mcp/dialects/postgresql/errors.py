@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import asyncpg
 
+from schema_mcp.dialects.postgresql.degraded import READ_ONLY_HINT, is_unavailable, of_a_statement, unavailable
 from schema_mcp.dialects.postgresql.suspects import names_of_lookups, suspects
 from schema_mcp.errors import (
     CallError,
@@ -31,22 +32,10 @@ DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Internal
 #: PostgreSQL repeats a value that it refuses, however long; a CHECK may list thousands of words.
 _MAX_CHARACTERS = 500
 
-_UNAVAILABLE_CLASSES = ("08", "28", "53", "57P", "3D")
 _STALE = frozenset({"42P01", "42703", "42704", "42804", "3F000"})
 #: "cannot accept a value of type pg_node_tree": types that the server alone makes values of.
 _NO_INPUT = "0A000"
 _TIMEOUTS = {"25P03": "the transaction was idle for too long", "25P04": "the transaction took too long"}
-
-_UNAVAILABLE_HINTS = {
-    "28": "Check the user, the password and pg_hba.conf; whoever runs this server has to change its settings.",
-    "3D": "Check the name of the database in this server's settings.",
-    "42501": "The role needs CONNECT on the database; whoever runs the database has to GRANT it.",
-    "53300": "The database has no free connection. Try again in a moment, or raise max_connections.",
-    "57P03": "The database is starting up or shutting down. Try again in a few seconds.",
-}
-#: The function of PostgreSQL that lets a connection into a database.
-_LETTING_IN = "CheckMyDatabase"
-_TRY_LATER = "Try again in a few seconds; if it lasts, check that the database runs and can be reached."
 
 _VIOLATIONS = {
     "23505": ErrorCode.UNIQUE_VIOLATION,
@@ -79,24 +68,8 @@ def translate(error: BaseException, table: Table | None) -> CallError | None:
         ):
             return _stale(table, None)
         if is_unavailable(cause):
-            return Unavailable(
-                ErrorCode.DATABASE_UNAVAILABLE, f"the database is unavailable: {reason(cause)}", _TRY_LATER
-            )
+            return unavailable(reason(cause), retryable=not isinstance(cause, asyncpg.ClientConfigurationError))
     return None
-
-
-def is_unavailable(error: BaseException) -> bool:
-    """The database did not answer, or let nobody in: it is not about the statement."""
-    if isinstance(error, asyncpg.PostgresError):
-        # Of that function 42501 says that the role lacks CONNECT on the database.
-        if error.sqlstate == "42501" and error.server_source_function == _LETTING_IN:
-            return True
-        return (error.sqlstate or "").startswith(_UNAVAILABLE_CLASSES) and error.sqlstate != "53100"
-    if isinstance(error, asyncpg.InterfaceError):
-        return not isinstance(error, asyncpg.DataError) and (
-            isinstance(error, asyncpg.ClientConfigurationError) or "closed" in str(error) or "closing" in str(error)
-        )
-    return isinstance(error, asyncpg.InternalClientError | OSError)
 
 
 def reason(error: BaseException) -> str:
@@ -142,14 +115,10 @@ def _postgres(error: asyncpg.PostgresError, table: Table | None) -> CallError:
             hint = "The role may not do this, or row-level security forbids this row; list_tables says what is allowed."
             return _refused(ErrorCode.PERMISSION_DENIED, message, hint, state)
         case "25006":
-            hint = "The connection is read-only; nothing can be written through it."
-            return _refused(ErrorCode.READ_ONLY, message, hint, state)
+            return _refused(ErrorCode.READ_ONLY, message, READ_ONLY_HINT, state)
         case "42883":
             hint = "Use an operator that the column's type has: eq, ne and is_null work for most."
             return _refused(ErrorCode.INVALID_OPERATOR, message, hint, state)
-        case "53100":
-            hint = "The database's disk is full; whoever runs the database has to make room."
-            return _refused(ErrorCode.DATABASE_FULL, message, hint, state)
         case "57014" if "user request" in said:
             hint = "Call again if it is still wanted."
             return LimitReached(ErrorCode.CANCELLED, "the statement was cancelled", hint, sqlstate=state)
@@ -167,14 +136,14 @@ def _postgres(error: asyncpg.PostgresError, table: Table | None) -> CallError:
                 "Try again in a few seconds.",
                 retryable=True,
                 sqlstate=state,
+                details={"retry_after_s": 1.0},
             )
         case "40001" | "40P01" | "55006":
             return Unavailable(ErrorCode.BUSY, message, "Another session was in the way. Try again.", sqlstate=state)
     if is_unavailable(error):
-        hint = _UNAVAILABLE_HINTS.get(state) or _UNAVAILABLE_HINTS.get(state[:2]) or _TRY_LATER
-        return Unavailable(
-            ErrorCode.DATABASE_UNAVAILABLE, f"the database is unavailable: {message}", hint, sqlstate=state
-        )
+        return unavailable(message, state)
+    if (exhausted := of_a_statement(message, state)) is not None:
+        return exhausted
     hint = _REFUSED_HINTS.get(state, "The database refused the statement; its message says why.")
     return _refused(ErrorCode.DATABASE_ERROR, message, hint, state)
 

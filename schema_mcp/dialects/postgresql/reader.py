@@ -25,7 +25,8 @@ from schema_mcp.dialects import information_schema
 from schema_mcp.dialects.base import Gate, Reading
 from schema_mcp.dialects.postgresql.build import Row, build, is_gone, row_estimate
 from schema_mcp.dialects.postgresql.changes import Mark, Tallies, recounted, rows_went, touched
-from schema_mcp.dialects.postgresql.errors import DRIVER_ERRORS, is_unavailable, reason
+from schema_mcp.dialects.postgresql.degraded import is_unavailable
+from schema_mcp.dialects.postgresql.errors import DRIVER_ERRORS, reason
 from schema_mcp.dialects.postgresql.fetch import QUERIES, Part, fetch
 from schema_mcp.dialects.postgresql.search_path import default_schema
 from schema_mcp.dialects.postgresql.types import TypeGone

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from schema_mcp.dialects.base import Related, Row, Statement
+from schema_mcp.dialects.base import LargeRows, Related, Row, Statement
 from schema_mcp.dialects.documents import AS_TEXT, as_text, doubtful, elements, is_plain, joined, kept, spaced_members
 from schema_mcp.schema.types import SqlType, TypeKind
 
@@ -22,10 +22,16 @@ _SPACED_NULL = b":" + JSON_NULL.encode()
 
 
 def finished(records: Sequence[Any], statement: Statement | Related, start: int = 0) -> list[Row]:
-    """The rows of the records: from `start` on the JSON object as text, if the statement has one, and then the keys."""
+    """The rows of the records: from `start` on the JSON object as text, if the statement has one, and then the keys.
+
+    Raises: LargeRows.
+    """
     if not statement.labels:
         return [Row(b"{}", tuple(record)) for record in records]
-    texts = [_on_one_line(record[start]) for record in records]
+    given = [record[start] for record in records]
+    if None in given:
+        raise LargeRows
+    texts = [_on_one_line(text) for text in given]
     rows = [text.encode() for text in texts]
     packed = _packed(statement)
     if packed:

@@ -24,9 +24,18 @@ from schema_mcp.dialects.postgresql.texts import Writer, writer
 from schema_mcp.dialects.postgresql.types import TypeGone, Types
 from schema_mcp.dialects.postgresql.values import checked_text
 from schema_mcp.dialects.sql import ONLY_READS, OpenSql, SqlColumn, SqlStatement, unique_names
+from schema_mcp.dialects.transactions import TransactionEnded
 from schema_mcp.errors import CallError, ErrorCode, InvalidArgument, StatementRefused, Unavailable
 from schema_mcp.schema.types import SqlType
 
+#: What comes before a statement: within an open transaction or not, and whether it writes. Within, what makes the
+#: transaction read-only ends where the statement is undone; a savepoint of ours tells afterwards whether it goes on.
+_OPENING = {
+    (False, True): "BEGIN",
+    (False, False): "BEGIN READ ONLY",
+    (True, True): "SAVEPOINT statement",
+    (True, False): "SET LOCAL transaction_read_only = on",
+}
 _SEVERAL = "cannot insert multiple commands"
 
 
@@ -41,8 +50,18 @@ class PostgresqlSql:
             checked_text(statement.text)
         except ValueError as refused:
             raise InvalidArgument(ErrorCode.INVALID_ARGUMENT, f"'sql': {refused}", "Leave it out.") from None
-        await connection.execute("BEGIN" if statement.writes else "BEGIN READ ONLY")
-        taken, given = await _described(connection, statement.text)
+        await connection.execute(_OPENING[statement.within, statement.writes])
+        if not statement.within:
+            return await self._open(connection, statement, set())
+        as_texts: set[int] = set()
+        try:
+            return await self._open(connection, statement, as_texts)
+        except BaseException:
+            _give_back(connection, as_texts)
+            raise
+
+    async def _open(self, connection: Connection, statement: SqlStatement, as_texts: set[int]) -> "OpenPostgresqlSql":
+        taken, given = await _described(connection, statement.text, as_texts)
         if not statement.writes:
             refuse_commands(given)
         if len(taken) != len(statement.parameters):
@@ -59,7 +78,7 @@ class PostgresqlSql:
             by_oid = {oid: types.column_type(oid, -1, None).type for oid in kinds}
         except TypeGone as gone:
             raise Unavailable(ErrorCode.BUSY, f"{gone} since the statement was read", "Send it again.") from None
-        _take_texts(connection, kinds)
+        _take_texts(connection, kinds, as_texts)
         values = [
             _bound(place, by_oid[type_.oid], value)
             for place, (type_, value) in enumerate(zip(taken, statement.parameters, strict=True), start=1)
@@ -70,7 +89,7 @@ class PostgresqlSql:
         )
         prepared = await connection.prepare(statement.text)
         writers = [writer(by_oid[attribute.type.oid]) for attribute in given]
-        return OpenPostgresqlSql(connection, prepared, values, columns, writers)
+        return OpenPostgresqlSql(connection, prepared, values, columns, writers, as_texts if statement.within else None)
 
     async def commit(self, connection: Connection, opened: OpenSql) -> None:
         """See `SqlAccess`."""
@@ -79,6 +98,11 @@ class PostgresqlSql:
     async def stop(self, connection: Connection) -> None:
         """Waits for a cancelled statement to end, as asyncpg does before the next one."""
         await connection.execute("ROLLBACK")
+
+    async def leave(self, connection: Connection, opened: OpenSql | None) -> None:
+        """Values come and go again as the driver has them."""
+        if isinstance(opened, OpenPostgresqlSql):
+            _give_back(connection, opened.as_texts or ())
 
     def lingers(self, connection: Connection) -> bool:
         """What runs on is the database's own."""
@@ -104,13 +128,13 @@ class PostgresqlSql:
         if isinstance(error, asyncpg.PostgresError) and state.startswith("42") and state != "42501":
             return _wrong(error, state, statement)
         known = errors.translate(error, None)
-        if known is not None and known.code is ErrorCode.READ_ONLY:
+        if known is not None and known.code is ErrorCode.READ_ONLY and not statement.writes:
             known.hint = ONLY_READS
         return known
 
 
 class OpenPostgresqlSql:
-    """A prepared statement in its transaction."""
+    """A prepared statement in its transaction. `as_texts`: types that it has made texts of, where that has to end."""
 
     def __init__(
         self,
@@ -119,7 +143,9 @@ class OpenPostgresqlSql:
         values: Sequence[str | None],
         columns: tuple[SqlColumn, ...],
         writers: Sequence[Writer],
+        as_texts: set[int] | None,
     ) -> None:
+        self.as_texts = as_texts
         self._connection = connection
         self._prepared = prepared
         self._values = values
@@ -133,8 +159,11 @@ class OpenPostgresqlSql:
         """See `OpenSql`. Raises: CallError (`not_allowed`) if the statement has ended the transaction."""
         if self.columns is None:
             await self._prepared.fetch(*self._values)
-            count = (self._prepared.get_statusmsg() or "").rpartition(" ")[2]
+            status = self._prepared.get_statusmsg() or ""
+            count = status.rpartition(" ")[2]
             self.affected = int(count) if count.isdigit() else None
+            if self.as_texts is not None:
+                await self._require_to_go_on(status)
             self._require_transaction()
             return []
         if self._cursor is None:
@@ -150,6 +179,16 @@ class OpenPostgresqlSql:
         )
         return f"{{{','.join(values)}}}".encode()
 
+    async def _require_to_go_on(self, status: str) -> None:
+        """Raises: TransactionEnded. `COMMIT AND CHAIN` ends one too, and begins another; so does ROLLBACK, which may
+        also have taken away no more than the mark of the call."""
+        if status == "COMMIT" or not self._connection.is_in_transaction():
+            raise TransactionEnded(status)
+        try:
+            await self._connection.execute("RELEASE SAVEPOINT statement")
+        except asyncpg.PostgresError as error:
+            raise TransactionEnded("ROLLBACK") from error
+
     def _require_transaction(self) -> None:
         if not self._connection.is_in_transaction():
             hint = "Nothing was done. A statement runs in a transaction of its own, which ends by itself."
@@ -163,22 +202,31 @@ def refuse_commands(attributes: Sequence[Any]) -> None:
         raise StatementRefused(ErrorCode.NOT_ALLOWED, message, ONLY_READS)
 
 
-async def _described(connection: Connection, text: str) -> tuple[Sequence[Any], Sequence[Any]]:
+async def _described(connection: Connection, text: str, as_texts: set[int]) -> tuple[Sequence[Any], Sequence[Any]]:
     """The parameters and the columns of the statement, as asyncpg's `prepare` has them but for the types that it does
     not know: those it would look into, and it refuses some (a record with an aclitem in it)."""
     state = await connection._protocol.prepare("", text, None, record_class=asyncpg.Record)
-    _take_texts(connection, state._init_types())
+    _take_texts(connection, state._init_types(), as_texts)
     return state._get_parameters(), state._get_attributes()
 
 
-def _take_texts(connection: Connection, oids: Iterable[int]) -> None:
-    """All values of these types come and go as text from now on.
+def _take_texts(connection: Connection, oids: Iterable[int], as_texts: set[int]) -> None:
+    """All values of these types, which are put to `as_texts`, come and go as text from now on.
 
     By the part of asyncpg beneath `set_type_codec`, which itself takes neither arrays nor ranges nor records.
     """
     settings = connection._protocol.get_settings()
     for oid in oids:
+        as_texts.add(oid)
         settings.add_python_codec(oid, "", "", (), "scalar", _same, _same, "text")
+
+
+def _give_back(connection: Connection, as_texts: Iterable[int]) -> None:
+    if not connection.is_closed():
+        settings = connection._protocol.get_settings()
+        for oid in as_texts:
+            settings.remove_python_codec(oid, "", "")
+        connection._drop_local_statement_cache()  # what it holds was prepared for texts
 
 
 def _same(text: str) -> str:

@@ -12,6 +12,8 @@ from schema_mcp.dialects.postgresql.rows import finished
 BATCH_ROWS = 500
 #: The same where rows of related tables come with them; far fewer come than may.
 BATCH_NESTED_ROWS = 5_000
+#: Rows taken at a time where each may be as large as a whole answer.
+BATCH_LARGE_ROWS = 4
 
 
 async def fetch(connection: Connection, statement: Statement, max_rows: int) -> AsyncGenerator[list[Row], None]:
@@ -30,13 +32,13 @@ async def fetch(connection: Connection, statement: Statement, max_rows: int) -> 
             yield [Row(b"{}", ())] * min(BATCH_ROWS, count - done)
         return
     nested = _nested(statement)
-    if most_rows(statement, max_rows) <= (BATCH_ROWS if nested is None else BATCH_NESTED_ROWS):
+    if not statement.sized and most_rows(statement, max_rows) <= (BATCH_ROWS if nested is None else BATCH_NESTED_ROWS):
         records = await connection.fetch(statement.sql, *statement.values)
         yield finished(records, statement) if nested is None else [*nested.add(records), *nested.end()]
         return
     async with nullcontext() if connection.is_in_transaction() else connection.transaction(readonly=True):
         cursor = await connection.cursor(statement.sql, *statement.values)
-        while records := await cursor.fetch(BATCH_ROWS):
+        while records := await cursor.fetch(BATCH_LARGE_ROWS if statement.sized else BATCH_ROWS):
             yield finished(records, statement) if nested is None else nested.add(records)
         if nested is not None:
             yield nested.end()

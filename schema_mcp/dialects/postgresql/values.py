@@ -13,9 +13,6 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import UserDefinedType
 
 from schema_mcp.dialects.base import MAX_EXACT_INTEGER, Value
@@ -46,30 +43,6 @@ class NativeType(UserDefinedType[Any]):
     def get_col_spec(self, **_: Any) -> str:
         """The name as PostgreSQL's `format_type` printed it: already quoted."""
         return self.name
-
-
-class RowObject(FunctionElement[str]):
-    """The JSON object of a row as text: `row_to_json` over a subselect of the given expressions.
-
-    The alias is referred to as `alias.*`: a bare alias would mean a column of that name, if there is one.
-    """
-
-    inherit_cache = False
-    type = sa.Text()
-
-    def __init__(self, labels: Sequence[str], expressions: Sequence[sa.ColumnElement[Any]]) -> None:
-        super().__init__(*expressions)
-        self.labels = tuple(labels)
-
-
-@compiles(RowObject)
-def _compile_row_object(element: RowObject, compiler: SQLCompiler, **options: Any) -> str:
-    options.pop("add_to_result_map", None)
-    members = ", ".join(
-        f"{compiler.process(expression, **options)} AS {compiler.preparer.quote(label)}"
-        for label, expression in zip(element.labels, element.clauses.clauses, strict=True)
-    )
-    return f"CAST((SELECT row_to_json(row_.*) FROM (SELECT {members}) AS row_) AS TEXT)"  # noqa: S608 - compiled parts
 
 
 def encode(type_: SqlType, value: Value) -> str:

@@ -9,7 +9,7 @@ import asyncio
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +21,17 @@ import anyio
 from schema_mcp.dialects.base import DriverValue, Row
 from schema_mcp.dialects.sqlite import functions
 from schema_mcp.dialects.sqlite.aggregates import register
+from schema_mcp.dialects.sqlite.waiting import SLICE_S, WaitingConnection
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 #: How long a cancelled call may take to let go of its connection; then the connection is given up and closes itself as
-#: soon as it can. Only a statement that waits for a lock takes that long: it cannot be interrupted.
+#: soon as it can. Only what hangs in the system takes that long.
 STOP_LIMIT_S = 5.0
 #: An interrupt that comes before the statement has begun is forgotten (sqlite.org/c3ref/interrupt.html): repeat it.
 _INTERRUPT_EVERY_S = 0.002
-#: SQLite waits for a lock in milliseconds counted by a C int; this is for ever.
+#: Waiting for a lock for so long is for ever.
 _NO_LIMIT_S = 2_000_000.0
 
 #: A function of the connection's that statements call for each row that they update in place of an insert: SQLite
@@ -126,6 +127,10 @@ class SqliteConnection(aiosqlite.Connection):
             raise
         return result
 
+    async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:  # type: ignore[override]
+        """Runs one statement that gives no rows; cancelled as in `run`."""
+        await self.run(_execute, sql, parameters)
+
     def _count_update(self) -> int:
         self.updates += 1
         return 1
@@ -145,6 +150,9 @@ class SqliteConnection(aiosqlite.Connection):
         deadline = loop.time() + STOP_LIMIT_S
         # The thread takes its work in order: when this has run, it is free.
         free = asyncio.ensure_future(self._execute(_nothing))  # type: ignore[no-untyped-call]
+        raw = self.raw
+        assert isinstance(raw, WaitingConnection)
+        raw.stopping = True
         with anyio.CancelScope(shield=True):
             while not free.done() and loop.time() < deadline:
                 await self.interrupt()
@@ -154,17 +162,22 @@ class SqliteConnection(aiosqlite.Connection):
         if not free.done():
             free.cancel()
             self.stop()
+            return
+        raw.stopping = False
 
     def _open(self) -> sqlite3.Connection:
         """Runs in the thread. Never creates a file; reads the header, so that what is no database fails here."""
         identity = self.file.identity(missing="does not exist")
+        lock_timeout_s = self.file.lock_timeout_s or _NO_LIMIT_S
         connection = sqlite3.connect(
             f"{self.file.path.as_uri()}?mode={'ro' if self.file.read_only else 'rw'}",
             uri=True,
-            timeout=self.file.lock_timeout_s or _NO_LIMIT_S,
+            timeout=min(SLICE_S, lock_timeout_s),
             isolation_level=None,
+            factory=WaitingConnection,
         )
         try:
+            connection.lock_timeout_s = lock_timeout_s
             register(connection)
             connection.execute("PRAGMA foreign_keys = ON")
             connection.create_function(UPDATING, 0, self._count_update)
@@ -178,6 +191,10 @@ class SqliteConnection(aiosqlite.Connection):
             raise
         self.identity = identity
         return connection
+
+
+def _execute(connection: sqlite3.Connection, sql: str, parameters: Sequence[Any]) -> None:
+    connection.execute(sql, parameters).close()
 
 
 def _nothing() -> None:

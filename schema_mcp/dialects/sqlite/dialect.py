@@ -31,10 +31,12 @@ from schema_mcp.dialects.sqlite.aggregates import SqliteAggregates
 from schema_mcp.dialects.sqlite.connection import DatabaseFile, SqliteConnection
 from schema_mcp.dialects.sqlite.sql import SqliteSql
 from schema_mcp.dialects.sqlite.tagged import TAGS
+from schema_mcp.dialects.sqlite.transactions import SqliteTransactions
+from schema_mcp.dialects.transactions import TransactionAccess
 from schema_mcp.errors import CallError, CatalogReadError, ConfigurationError
 from schema_mcp.schema.model import Column, Table
 from schema_mcp.schema.select import Selection
-from schema_mcp.schema.types import SqlType
+from schema_mcp.schema.types import SqlType, TypeKind
 
 #: pragma_table_list (sqlite.org/releaselog/3_37_0.html) tells shadow tables from tables.
 MIN_VERSION = (3, 37, 0)
@@ -44,6 +46,7 @@ class SqliteDialect:
     """Connections are `SqliteConnection`, as the options for the engine make them."""
 
     name = "sqlite"
+    remote = False
     gate_interval_s: float | None = 0.1
     #: Whoever runs a statement cancels it, which interrupts it.
     has_statement_timeout = False
@@ -67,7 +70,10 @@ class SqliteDialect:
     outcomes: Mapping[str, Query] = MappingProxyType({})
     idempotency = load("schema_mcp.dialects.sqlite", "idempotency.sql")
     excess = ""
+    #: SQLite lives in this process: what it reads is here already, however it is asked.
+    unbounded: frozenset[TypeKind] = frozenset()
     sql: SqlAccess = SqliteSql()
+    transactions: TransactionAccess = SqliteTransactions()
 
     def __init__(self) -> None:
         self.sqlalchemy: SqlalchemyDialect = sqlalchemy_aiosqlite.dialect()

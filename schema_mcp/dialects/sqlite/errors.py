@@ -72,8 +72,8 @@ def translate(error: BaseException, table: Table | None) -> CallError | None:
     return StatementRefused(ErrorCode.DATABASE_ERROR, f"SQLite refused the statement: {text}.")
 
 
-def _unavailable(message: str, hint: str) -> CallError:
-    return Unavailable(ErrorCode.DATABASE_UNAVAILABLE, message, hint)
+def _unavailable(message: str, hint: str, *, retryable: bool = True) -> CallError:
+    return Unavailable(ErrorCode.DATABASE_UNAVAILABLE, message, hint, retryable=retryable)
 
 
 def _invalid_value(message: str) -> CallError:
@@ -102,22 +102,28 @@ _BY_CODE: Mapping[int, Callable[[], CallError]] = {
         lambda: _unavailable(
             "The database was left unfinished by its last writer, and a reader cannot put it right.",
             "Open it once with the right to write, for example with the sqlite3 program.",
+            retryable=False,
         ),
     ),
     sqlite3.SQLITE_CANTOPEN: lambda: _unavailable(
         "The database file cannot be opened.", "Check that it exists and that its folder can be written."
     ),
     sqlite3.SQLITE_NOTADB: lambda: _unavailable(
-        "The file is not a SQLite database, or it is encrypted.", "Check the path that the server was given."
+        "The file is not a SQLite database, or it is encrypted.",
+        "Check the path that the server was given.",
+        retryable=False,
     ),
     sqlite3.SQLITE_CORRUPT: lambda: _unavailable(
-        "The database file is damaged.", "Run PRAGMA integrity_check on it, or restore a copy."
+        "The database file is damaged.", "Run PRAGMA integrity_check on it, or restore a copy.", retryable=False
     ),
     sqlite3.SQLITE_IOERR: lambda: _unavailable(
         "The database file could not be read or written.", "Check the disk and the rights to the file."
     ),
     sqlite3.SQLITE_FULL: lambda: StatementRefused(
         ErrorCode.DATABASE_FULL, "The disk or the database is full; nothing was written.", "Make room and try again."
+    ),
+    sqlite3.SQLITE_NOMEM: lambda: Unavailable(
+        ErrorCode.BUSY, "There was not enough memory for the statement.", "Nothing was written. Ask for less at once."
     ),
     sqlite3.SQLITE_INTERRUPT: lambda: LimitReached(
         ErrorCode.CANCELLED, "The statement was stopped.", "Nothing of it was written."

@@ -28,6 +28,8 @@ from schema_mcp.schema.types import SqlType, TypeKind
 
 #: Largest value that a statement may read or make.
 MAX_VALUE_BYTES = 16_000_000
+#: SQLite takes the most that it was built for (sqlite.org/c3ref/limit.html).
+_NO_LIMIT_BYTES = 2**31 - 1
 #: A batch ends after so much JSON.
 BATCH_BYTES = 1_000_000
 
@@ -94,6 +96,10 @@ class SqliteSql:
     async def stop(self, connection: Connection) -> None:
         """Whoever cancelled the statement has interrupted it."""
         await connection.run(_roll_back)
+
+    async def leave(self, connection: Connection, opened: OpenSql | None) -> None:
+        """See `SqlAccess`."""
+        await connection.run(_leave, opened)
 
     def lingers(self, connection: Connection) -> bool:
         """One function that works on one large value (instr) cannot be interrupted."""
@@ -180,7 +186,7 @@ class OpenSqliteSql:
         raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
         raw.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         raw.text_factory = decode
-        if self._statement.writes:
+        if self._statement.writes and not self._statement.within:
             raw.execute("BEGIN IMMEDIATE")
         raw.set_authorizer(self._authorize)
         try:
@@ -201,10 +207,14 @@ class OpenSqliteSql:
 
     def commit(self, raw: sqlite3.Connection) -> None:
         """Runs in the thread."""
-        if self._cursor is not None:
-            self._cursor.close()
+        self.close()
         raw.set_authorizer(None)
         raw.execute("COMMIT")
+
+    def close(self) -> None:
+        """Runs in the thread: the statement runs no more."""
+        if self._cursor is not None:
+            self._cursor.close()
 
     def _fetch(self, _: sqlite3.Connection, max_rows: int) -> list[bytes]:
         rows: list[Row] = []
@@ -242,6 +252,14 @@ class OpenSqliteSql:
     def _refuse(self, what: str) -> int:
         self._refused = what
         return sqlite3.SQLITE_DENY
+
+
+def _leave(raw: sqlite3.Connection, opened: OpenSql | None) -> None:
+    raw.set_authorizer(None)
+    if isinstance(opened, OpenSqliteSql):
+        opened.close()
+    raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _NO_LIMIT_BYTES)
+    raw.text_factory = str
 
 
 def _roll_back(raw: sqlite3.Connection) -> None:

@@ -4,7 +4,9 @@ The Host and Origin of each request are compared as whole strings before anythin
 and 2026-07-28, transports: DNS rebinding). The SDK's own check comes after the body and after opening a session, and
 lets `127.0.0.1:80@evil.com` pass where the port is a wildcard.
 
-It knows which requests are open, and can end each as if its client had gone: uvicorn itself would wait for them.
+It knows which requests are open, and can end each as if its client had gone: uvicorn itself would wait for them. And it
+tells of clients that have gone: in a session of the handshake era the SDK lets their calls run to the end, for clients
+that come back for the answer (MCP 2025-11-25, transports: resumability), which nobody can here: no answer is stored.
 """
 
 from collections.abc import Iterable
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING
 import anyio
 from mcp.server.connection import Connection
 
-from schema_mcp.server.calls import Outstanding
+from schema_mcp.server.calls import WAY, Outstanding, Way
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -65,6 +67,15 @@ class Front:
             waits_for_changes=scope["method"] == "GET",
         )
         started = completed = False
+        way = Way()
+        if request.session_id is not None:  # else the SDK cancels the call itself
+            scope[WAY] = way
+
+        async def heard() -> "Message":
+            message = await receive()
+            if message["type"] == "http.disconnect" and not completed:
+                way.close()
+            return message
 
         async def watched(message: "Message") -> None:
             nonlocal started, completed
@@ -77,8 +88,10 @@ class Front:
             self._unanswered.add(request)
         try:
             with request.scope:
-                await self._app(scope, receive, watched)
+                await self._app(scope, heard, watched)
         finally:
+            if not completed:
+                way.close()
             self._open.discard(request)
             self._unanswered.discard(request)
         if request.scope.cancelled_caught and not completed:

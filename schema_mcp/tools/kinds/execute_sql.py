@@ -118,6 +118,6 @@ def _answer(writes: bool, result: SqlResult) -> bytes:
     if writes:
         if result.columns is None:
             members.append(b'"affected":' + orjson.dumps(result.affected))
-        members.append(b'"outcome":"committed"')
+        members.append(b'"outcome":"in_transaction"' if result.in_transaction else b'"outcome":"committed"')
     members.append(b'"schema_version":%d' % result.generation)
     return b"{" + b",".join(members) + b"}"

@@ -11,6 +11,7 @@ from schema_mcp.caller import Caller
 from schema_mcp.dialects.base import Conflict, DriverValue, GivenRows, Statement
 from schema_mcp.errors import ErrorCode, InvalidArgument
 from schema_mcp.schema.model import Column
+from schema_mcp.tools import narrowing
 from schema_mcp.tools.arguments import read_boolean, read_list, refuse_unknown
 from schema_mcp.tools.base import Action, JsonSchema, Result, StatementPlan
 from schema_mcp.tools.conflict import WORDS, read_on_conflict
@@ -62,6 +63,9 @@ class InsertTool:
         returning = _read_returning(target, read_list(arguments, "returning"))
         dry_run = read_boolean(arguments, "dry_run")
         on_conflict = read_on_conflict(view, target, arguments)
+        if target.standing:
+            narrowing.check_conflict(target, on_conflict.key, on_conflict.updates)
+            arguments = {**arguments, "rows": narrowing.filled(target, read_list(arguments, "rows"))}
         runs = read_runs(target, read_list(arguments, "rows"))
         statements: list[Statement] = []
         for run in runs:
@@ -128,7 +132,7 @@ def _statements(
 
     def compiled(size: int) -> Compiled:
         shape = ("insert", size, names, conflict, tuple([column.name for column in returning]))
-        return target.compiled(shape, partial(build, size))
+        return target.compiled(shape, partial(build, size), writes=True)
 
     tells = conflict is not None and bool(conflict.updates)
     if dialect.binds_lists and names:
@@ -156,11 +160,11 @@ def _answer(target: Target, given: int, may_meet: bool, with_rows: bool, result:
     if may_meet:
         members.append(b'"updated":%d,"skipped":%d' % (result.updated, given - result.affected))
     members.append(b'"rows":[' + (b",".join(result.rows) if with_rows else b"") + b"]")
-    members.append(
-        b'"dry_run":true,"outcome":"rolled_back"' if result.rolled_back else b'"dry_run":false,"outcome":"committed"'
-    )
+    members.append(b'"dry_run":' + orjson.dumps(result.rolled_back) + b',"outcome":' + orjson.dumps(result.outcome))
     if result.truncated:
         members.append(b'"truncated":true')
+    if result.cut_columns:
+        members.append(b'"cut_columns":' + orjson.dumps(result.cut_columns))
     return b"{" + b",".join(members) + b"}"
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import orjson
@@ -11,8 +12,10 @@ from schema_mcp.state.records import HistoryStatus
 from schema_mcp.tools.arguments import refuse_unknown
 from schema_mcp.tools.base import Action, JsonSchema, ServerStatus, SourceStatus, StatusPlan
 from schema_mcp.tools.json_schema import quoted
+from schema_mcp.tools.kinds.end_transaction import told_operations
 from schema_mcp.tools.target import ToolLimits
 from schema_mcp.tools.times import iso
+from schema_mcp.tools.transactions import TransactionsStatus
 from schema_mcp.tools.view import CatalogView
 
 #: Most relations that are named as left out, and the longest name, in characters.
@@ -34,7 +37,7 @@ class ServerStatusTool:
     def plan(self, view: CatalogView, arguments: Mapping[str, Any], caller: Caller) -> StatusPlan:
         """The server answers. Raises: InvalidArgument."""
         refuse_unknown(arguments, ())
-        return StatusPlan(answer=_answer)
+        return StatusPlan(answer=partial(_answer, view))
 
 
 def state(source: SourceStatus) -> dict[str, Any]:
@@ -49,14 +52,35 @@ def unreachable_since(source: SourceStatus) -> dict[str, str]:
     return {} if source.failing_since is None else {"since": iso(source.failing_since)}
 
 
-def _answer(status: ServerStatus) -> bytes:
+def _answer(view: CatalogView, status: ServerStatus) -> bytes:
     surface = {"listed_tools": status.listed_tools, "listed_bytes": status.listed_bytes}
     if len(status.sources) == 1:
         (source,) = status.sources
         members = {"sources": [_source(source)], "history": _history(source.history)}
     else:
         members = {"sources": [_one_of_several(source) for source in status.sources]}
-    return orjson.dumps({"schema_version": status.generation, **members, "surface": surface})
+    transactions = _transactions(view, status.transactions)
+    return orjson.dumps(
+        {"schema_version": status.generation, **members, "transactions": transactions, "surface": surface}
+    )
+
+
+def _transactions(view: CatalogView, status: TransactionsStatus) -> dict[str, Any]:
+    own = [
+        {
+            "transaction_id": one.id,
+            "source": one.source,
+            "description": one.description,
+            "isolation": str(one.isolation),
+            "read_only": one.read_only,
+            "age_s": round(one.age_s, 1),
+            "idle_s": round(one.idle_s, 1),
+            "expires_at": iso(one.ends_at),
+            "operations": told_operations(view, one.operations),
+        }
+        for one in status.own
+    ]
+    return {"open": status.open, "size": status.size, "own": own}
 
 
 def _one_of_several(source: SourceStatus) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from schema_mcp.dialects.documents import as_text
 from schema_mcp.errors import ErrorCode, InvalidArgument
 from schema_mcp.schema.model import Column, Generated
 from schema_mcp.schema.types import TypeKind
-from schema_mcp.tools import changes
+from schema_mcp.tools import changes, narrowing
 from schema_mcp.tools.arguments import read_object, refuse_unknown
 from schema_mcp.tools.base import Action, JsonSchema, StatementPlan
 from schema_mcp.tools.json_schema import set_object
@@ -87,6 +87,7 @@ def _read_set(target: Target, given: Mapping[str, Any] | None) -> dict[str, Driv
                 ErrorCode.INVALID_ARGUMENT, f"'set' names column '{name}' twice", "Name each column once."
             )
         new[column.name] = _bind(target, column, value)
+        narrowing.check(target, column, value, "set")
     return new
 
 

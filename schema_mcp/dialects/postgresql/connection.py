@@ -1,0 +1,51 @@
+"""asyncpg's connection, whose cancels reach the statement.
+
+PostgreSQL takes a cancel on a connection of its own, and drops it where the session has not yet begun with the
+statement: that then runs on to its end (manual, protocol flow, canceling requests in progress). asyncpg sends one; here
+it is sent again until the session has answered. Nothing else goes to the session until the last one has been taken, so
+that none can meet the next statement.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import asyncpg
+from asyncpg import connect_utils
+
+#: Between two cancels. A server that is busy takes some milliseconds for one.
+AGAIN_S = 0.05
+
+
+class CancellingConnection(asyncpg.Connection):  # type: ignore[misc]
+    """As asyncpg's."""
+
+    __slots__ = ()
+
+    async def _cancel(
+        self, waiter: "asyncio.Future[None]", cancel_waiter: "asyncio.Future[None] | None" = None
+    ) -> None:
+        """`waiter` is done when no cancel is under way any more; `cancel_waiter`, when the session has answered."""
+        sent = self._loop.create_future()
+        first = self._loop.create_task(super()._cancel(sent, cancel_waiter))
+        try:
+            while not (await asyncio.wait({first}, timeout=AGAIN_S))[0]:
+                if sent.done():
+                    await self._send_cancel()
+        except asyncio.CancelledError:  # the connection is given up
+            first.cancel()
+        finally:
+            self._cancellations.discard(asyncio.current_task())
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _send_cancel(self) -> None:
+        protocol: Any = self._protocol
+        with suppress(OSError):  # the first one tells of it
+            await connect_utils._cancel(
+                loop=self._loop,
+                addr=self._addr,
+                params=self._params,
+                backend_pid=protocol.backend_pid,
+                backend_secret=protocol.backend_secret,
+            )

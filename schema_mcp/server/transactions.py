@@ -1,0 +1,30 @@
+"""Plans that begin and end transactions, and which of the open ones a call runs in."""
+
+from schema_mcp.catalog.build import Catalog
+from schema_mcp.execute.transactions import Transactions
+from schema_mcp.server.dispatch import Answered, Call, Dispatch
+from schema_mcp.tools.options import CallOptions
+from schema_mcp.tools.transactions import BeginPlan, EndPlan
+
+
+class TransactionCalls:
+    """Runs such plans."""
+
+    def __init__(self, transactions: Transactions, dispatch: Dispatch) -> None:
+        self._transactions = transactions
+        self._dispatch = dispatch
+        dispatch.add(BeginPlan, self._begin)
+        dispatch.add(EndPlan, self._end)
+
+    async def _begin(self, catalog: Catalog, plan: BeginPlan, call: Call, options: CallOptions) -> Answered:
+        executor = self._dispatch.executors[plan.source]
+        read_only = plan.read_only or catalog.policy.engine_read_only
+        opened = await self._transactions.begin(
+            plan, call.caller, executor.limits, executor.on_stale, read_only=read_only
+        )
+        return plan.answer(opened), 0
+
+    async def _end(self, catalog: Catalog, plan: EndPlan, call: Call, options: CallOptions) -> Answered:
+        transaction = self._transactions.find(plan.id, call.caller)
+        ended = await (transaction.commit() if plan.commit else transaction.roll_back())
+        return plan.answer(ended), 0
