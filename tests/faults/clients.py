@@ -11,7 +11,7 @@ from tests.faults.wires import HttpWire, Wire
 from tests.notes_server import LEGACY, MODERN
 
 #: Calls that are given up in a round, by so many clients.
-CANCELS, CANCELLERS = 100, 10
+CANCELS, CANCELLERS = 150, 10
 #: A call is given up so many seconds after it was sent, at most.
 CANCELLED_WITHIN_S = 0.04
 #: Clients that vanish at once.

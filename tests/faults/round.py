@@ -25,8 +25,8 @@ WARM = 20
 #: How long a program that does not come back is waited for; and everything of it to end afterwards.
 PATIENCE_S = 12.0
 QUIET_S = 4.0
-#: A call may take its limit, and this for the end of its statement and for a machine of two cores.
-SLACK_S = 1.5
+#: A call may take its limit, and this for the end of its statement and for a machine that others use too.
+SLACK_S = 3.0
 #: The round in which nothing strikes. What a program has open after it is what it may have open.
 CALM = "nothing"
 SETTLE_S = 0.2
