@@ -22,6 +22,8 @@ from tests.peers import COMMAND, environment
 #: From the start of the process to its first word that it serves.
 START_LIMIT_S = 30.0
 POOL_SIZE = 16
+#: Of a traceback that are told.
+TRACEBACK_LINES = 60
 TRANSACTION_POOL_SIZE = 6
 CALL_TIMEOUT_S = 3.0
 LOCK_TIMEOUT_S = 1.0
@@ -153,10 +155,14 @@ class Program:
         return await self.gone(START_LIMIT_S)
 
     def tracebacks(self) -> list[str]:
-        """The lines of stderr that tell of a defect, since this was last asked."""
-        lines = [line for line in self.words if "Traceback" in line or "internal" in line.lower()]
+        """What stderr has of defects since this was last asked, each with the lines after it."""
+        lines = list(self.words)
         self.words.clear()
-        return lines
+        return [
+            "".join(lines[at : at + TRACEBACK_LINES])
+            for at, line in enumerate(lines)
+            if line.startswith("Traceback") or "internal" in line.lower()
+        ]
 
     async def _serving(self, process: asyncio.subprocess.Process) -> None:
         assert process.stderr is not None

@@ -15,7 +15,7 @@ from tests.faults.journal import Journal, Outcome
 from tests.faults.oracle import Finding, Kind, Remains
 from tests.faults.places import seeded
 from tests.faults.postgres_place import PostgresPlace
-from tests.faults.program import CALL_TIMEOUT_S, POOL_SIZE, TRANSACTION_POOL_SIZE, Program
+from tests.faults.program import CALL_TIMEOUT_S, LOCK_TIMEOUT_S, POOL_SIZE, TRANSACTION_POOL_SIZE, Program
 from tests.faults.wires import Wire
 from tests.faults.writers import crew, tools_of
 from tests.waiting import until
@@ -132,7 +132,7 @@ async def play(fault: Fault, stage: Stage, seed: int) -> Round:
 async def _aftermath(fault: Fault, stage: Stage) -> list[Finding]:
     """What is wrong with the program when all is over."""
     place, program = stage.place, stage.program
-    findings = [Finding(Kind.PROCESS, line.strip()) for line in program.tracebacks()]
+    findings = [Finding(Kind.PROCESS, words) for words in program.tracebacks()]
     if not program.running:
         await stage.start()
         return [*findings, *([] if fault.ends_program else [Finding(Kind.PROCESS, "the program has ended")])]
@@ -170,7 +170,12 @@ async def _fill(stage: Stage) -> None:
                 asked.append(asyncio.create_task(wire.call("delete_rows", {"table": "gate", "where": {"id": 0}})))
             elif "begin_transaction" in stage.tools:
                 asked.append(asyncio.create_task(_open_and_end(wire)))
-        await asyncio.sleep(SETTLE_S)
+        files = 0
+        for _ in range(int(LOCK_TIMEOUT_S / SETTLE_S) - 1):
+            files, before = stage.program.files(), files
+            if files == before:
+                break
+            await asyncio.sleep(SETTLE_S)
     await asyncio.gather(*asked, return_exceptions=True)
     for wire in wires:
         wire.close()
