@@ -8,6 +8,7 @@ over PostgreSQL are played side by side.
 import argparse
 import asyncio
 import random
+import signal
 import sys
 import time
 from collections import Counter
@@ -47,6 +48,10 @@ async def run(seconds: float, seed: int, only: Sequence[str]) -> Run:
     not_played: dict[str, str] = {}
     calm = next(fault for fault in FAULTS if fault.name == CALM)
     began = time.monotonic()
+    ending = asyncio.current_task()
+    assert ending is not None
+    # What was started and mounted is ended and unmounted.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.cancel)
 
     def is_due(fault: Fault) -> bool:
         wanted = fault.least if seconds >= LONG_S else 1

@@ -2,12 +2,15 @@
 
 import asyncio
 import os
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+import asyncpg
 
 from tests.faults import oracle
 from tests.faults.base import LEAST_INSIDE, Fault, Field
@@ -25,6 +28,7 @@ WARM = 20
 #: How long a program that does not come back is waited for; and everything of it to end afterwards.
 PATIENCE_S = 12.0
 QUIET_S = 4.0
+STRIKE_LIMIT_S = 60.0
 #: A call may take its limit, and this for the end of its statement and for a machine that others use too.
 SLACK_S = 3.0
 #: The round in which nothing strikes. What a program has open after it is what it may have open.
@@ -89,8 +93,11 @@ async def play(fault: Fault, stage: Stage, seed: int) -> Round:
     recovery_s = None
     try:
         await _until(lambda: journal.count(Outcome.OK) >= WARM, PATIENCE_S)
-        async with asyncio.timeout(60):
-            await fault.strike(on)
+        try:
+            async with asyncio.timeout(STRIKE_LIMIT_S):
+                await fault.strike(on)
+        except (OSError, sqlite3.Error, asyncpg.PostgresError) as error:  # a TimeoutError is an OSError
+            on.noticed.append(f"the fault could not be played to its end: {error!r}")
         back_at = on.back_at or time.monotonic()
         await _until(lambda: journal.first_ok_after(back_at) is not None, PATIENCE_S)
         if (first := journal.first_ok_after(back_at)) is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Set
 from contextlib import asynccontextmanager, closing
@@ -10,6 +11,9 @@ from pathlib import Path
 from tests.faults.oracle import Found, Remains
 from tests.faults.places import MIGRATIONS, TABLES
 from tests.faults.program import Program
+
+#: How long a file may take to be locked among writers who never stop.
+TAKEN_WITHIN_S = 30.0
 
 _SQLITE = """
     CREATE TABLE singles (id INTEGER PRIMARY KEY, call TEXT NOT NULL, note TEXT);
@@ -88,7 +92,7 @@ class SqlitePlace:
         """Nobody else may write the file that is there now; in a journal of mode "delete", nor read it."""
         connection = await asyncio.to_thread(self.open)
         with closing(connection):
-            await asyncio.to_thread(connection.execute, "BEGIN EXCLUSIVE")
+            await asyncio.to_thread(_take, connection)
             yield
             await asyncio.to_thread(connection.execute, "ROLLBACK")
 
@@ -120,6 +124,24 @@ class SqlitePlace:
             threads=program.threads(),
             held_connections=None,
         )
+
+
+def _take(connection: sqlite3.Connection) -> None:
+    """Locks the file. Asks more often than SQLite would, which lets who has waited long wait longer between two looks.
+
+    Raises: sqlite3.OperationalError after `TAKEN_WITHIN_S`.
+    """
+    connection.execute("PRAGMA busy_timeout = 0")
+    deadline = time.monotonic() + TAKEN_WITHIN_S
+    while True:
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.001)
+        else:
+            return
 
 
 def rows_in(path: Path) -> Found:
