@@ -24,7 +24,7 @@ from tests.faults.table import PAGE, Run, page_with
 from tests.faults.theatre import NotHere, Theatre
 
 #: A run of so many seconds or more goes on until every fault has struck as often as it is to.
-LONG_S = 600.0
+LONG_S = 300.0
 PLACES = {"postgresql": ("18", "16"), "sqlite": ("sqlite", "sqlite-wal")}
 TRANSPORTS = ("http", "stdio")
 

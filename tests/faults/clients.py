@@ -164,7 +164,7 @@ CLIENTS = (
         product="any",
         strike=vanish_by_fin,
         transports=HTTP,
-        least=200,
+        least=100,
     ),
     Fault(
         name="clients vanish (RST)",
@@ -172,7 +172,7 @@ CLIENTS = (
         product="any",
         strike=vanish_by_reset,
         transports=HTTP,
-        least=200,
+        least=100,
     ),
     Fault(
         name="clients vanish in a stream",
@@ -189,7 +189,7 @@ CLIENTS = (
         strike=vanish_in_a_transaction,
         transports=HTTP,
         needs="begin_transaction",
-        least=40,
+        least=20,
     ),
     Fault(
         name="500 calls at once",

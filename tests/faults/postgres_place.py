@@ -123,8 +123,9 @@ class PostgresPlace:
         return Remains(
             transactions=len(open_),
             locks=int(locks),
-            files=program.files(),
+            files=program.files() - (connections := await self.backends()),
             threads=program.threads(),
+            connections=connections,
             words=tuple(f"[{row[1]}: {row[2]}]" for row in open_),
         )
 

@@ -10,6 +10,7 @@ import signal
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -22,9 +23,11 @@ from tests.peers import COMMAND, environment
 #: From the start of the process to its first word that it serves.
 START_LIMIT_S = 30.0
 POOL_SIZE = 16
+TRANSACTION_POOL_SIZE = 6
+#: Those of both pools, the watcher's, and one that asks what became of a COMMIT.
+MOST_CONNECTIONS = POOL_SIZE + TRANSACTION_POOL_SIZE + 2
 #: Of a traceback that are told.
 TRACEBACK_LINES = 60
-TRANSACTION_POOL_SIZE = 6
 CALL_TIMEOUT_S = 3.0
 LOCK_TIMEOUT_S = 1.0
 IDLE_IN_TRANSACTION_S = 1.0
@@ -118,6 +121,14 @@ class Program:
     def files(self) -> int:
         """How many files and sockets it has open."""
         return int(psutil.Process(self.pid).num_fds())
+
+    def files_of(self, path: Path) -> int:
+        """How many of them are that file, or were when it was still there (on Linux)."""
+        count = 0
+        for link in Path(f"/proc/{self.pid}/fd").iterdir():
+            with suppress(OSError):
+                count += os.readlink(link).removesuffix(" (deleted)") == str(path)
+        return count
 
     def threads(self) -> int:
         return int(psutil.Process(self.pid).num_threads())

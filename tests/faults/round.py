@@ -18,7 +18,14 @@ from tests.faults.journal import Journal, Outcome
 from tests.faults.oracle import Finding, Kind, Remains
 from tests.faults.places import seeded
 from tests.faults.postgres_place import PostgresPlace
-from tests.faults.program import CALL_TIMEOUT_S, LOCK_TIMEOUT_S, POOL_SIZE, TRANSACTION_POOL_SIZE, Program
+from tests.faults.program import (
+    CALL_TIMEOUT_S,
+    LOCK_TIMEOUT_S,
+    MOST_CONNECTIONS,
+    POOL_SIZE,
+    TRANSACTION_POOL_SIZE,
+    Program,
+)
 from tests.faults.wires import Wire
 from tests.faults.writers import crew, tools_of
 from tests.waiting import until
@@ -161,7 +168,9 @@ async def _aftermath(fault: Fault, stage: Stage) -> list[Finding]:
     base = stage.base or UNKNOWN_BASE
     remains = await place.remains(program)
     deadline = time.monotonic() + QUIET_S
-    while (left := list(oracle.left_behind(base, remains, threads=SPARE_THREADS))) and time.monotonic() < deadline:
+    while (
+        left := list(oracle.left_behind(base, remains, threads=SPARE_THREADS, connections=MOST_CONNECTIONS))
+    ) and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
         remains = await place.remains(program)
     return [*findings, *left]
@@ -177,12 +186,7 @@ async def _fill(stage: Stage) -> None:
                 asked.append(asyncio.create_task(wire.call("delete_rows", {"table": "gate", "where": {"id": 0}})))
             elif "begin_transaction" in stage.tools:
                 asked.append(asyncio.create_task(_open_and_end(wire)))
-        files = 0
-        for _ in range(int(LOCK_TIMEOUT_S / SETTLE_S) - 1):
-            files, before = stage.program.files(), files
-            if files == before:
-                break
-            await asyncio.sleep(SETTLE_S)
+        await asyncio.sleep(0.7 * LOCK_TIMEOUT_S)  # all of them wait by then, and none has given up
     await asyncio.gather(*asked, return_exceptions=True)
     for wire in wires:
         wire.close()

@@ -117,11 +117,14 @@ class SqlitePlace:
             except sqlite3.OperationalError:
                 held = 1
         journal = self.path.with_name(self.path.name + "-journal")
+        connections = program.files_of(self.path)
+        beside = sum(program.files_of(self.path.with_name(self.path.name + ending)) for ending in ("-wal", "-journal"))
         return Remains(
             locks=held,
             transactions=int(journal.exists() and journal.stat().st_size > 0 and self.mode == "delete"),
-            files=program.files(),
-            threads=program.threads(),
+            files=program.files() - connections - beside,
+            threads=program.threads() - connections,
+            connections=connections,
             held_connections=None,
         )
 
