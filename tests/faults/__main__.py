@@ -1,12 +1,14 @@
 """`python -m tests.faults`: plays faults against the real program, prints what they showed, exits 1 with findings.
 
 Turn after turn it plays each fault once, on one place and transport after the other as the seed has it begin, until its
-time is over and each was played; in a long run, until each has struck as often as it is to.
+time is over and each was played; in a long run, until each has struck as often as it is to. Those over SQLite and those
+over PostgreSQL are played side by side.
 """
 
 import argparse
 import asyncio
 import random
+import signal
 import sys
 import time
 from collections import Counter
@@ -22,7 +24,7 @@ from tests.faults.table import PAGE, Run, page_with
 from tests.faults.theatre import NotHere, Theatre
 
 #: A run of so many seconds or more goes on until every fault has struck as often as it is to.
-LONG_S = 600.0
+LONG_S = 300.0
 PLACES = {"postgresql": ("18", "16"), "sqlite": ("sqlite", "sqlite-wal")}
 TRANSPORTS = ("http", "stdio")
 
@@ -46,34 +48,45 @@ async def run(seconds: float, seed: int, only: Sequence[str]) -> Run:
     not_played: dict[str, str] = {}
     calm = next(fault for fault in FAULTS if fault.name == CALM)
     began = time.monotonic()
+    ending = asyncio.current_task()
+    assert ending is not None
+    # What was started and mounted is ended and unmounted.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.cancel)
 
     def is_due(fault: Fault) -> bool:
         wanted = fault.least if seconds >= LONG_S else 1
-        lacks = (time.monotonic() - began < seconds and seconds >= LONG_S) or strikes[fault.name] < wanted
-        return fault.name not in not_played and lacks
+        return fault.name not in not_played and (time.monotonic() - began < seconds or strikes[fault.name] < wanted)
+
+    async def visit(theatre: Theatre, turn: int, faults: Sequence[Fault]) -> None:
+        """One turn of these, one after the other."""
+        for fault in faults:
+            if not is_due(fault):
+                continue
+            place, transport = settings_of(fault, turn)
+            try:
+                stage = await theatre.stage(place, transport, stepped=fault.stepped)
+            except NotHere as reason:
+                not_played[fault.name] = str(reason)
+                continue
+            if fault.needs is not None and fault.needs not in stage.tools:
+                not_played[fault.name] = f"there is no tool {fault.needs}"
+                continue
+            for each in (calm, fault) if stage.base is None and fault is not calm else (fault,):
+                rounds.append(shown(await play(each, stage, seed)))
+                strikes[each.name] += max(1, rounds[-1].strikes)
 
     with TemporaryDirectory(prefix="schema-mcp-faults-") as directory:
         async with AsyncExitStack() as stack:
             theatre = Theatre(stack, Path(directory))
             turn = seed % 4
             while due := [fault for fault in chosen if is_due(fault)]:
-                for fault in random.Random(seed + turn).sample(due, len(due)):
-                    if not is_due(fault):
-                        continue
-                    place, transport = settings_of(fault, turn)
-                    try:
-                        stage = await theatre.stage(place, transport, stepped=fault.stepped)
-                    except NotHere as reason:
-                        not_played[fault.name] = str(reason)
-                        continue
-                    if fault.needs is not None and fault.needs not in stage.tools:
-                        not_played[fault.name] = f"there is no tool {fault.needs}"
-                        continue
-                    if stage.base is None and fault is not calm:
-                        rounds.append(shown(await play(calm, stage, seed)))
-                        strikes[CALM] += 1
-                    rounds.append(shown(await play(fault, stage, seed)))
-                    strikes[fault.name] += max(1, rounds[-1].strikes)
+                # What ends a program comes last: the next round over it begins with a calm one.
+                order = sorted(random.Random(seed + turn).sample(due, len(due)), key=lambda fault: fault.ends_program)
+                over_files = [fault for fault in order if settings_of(fault, turn)[0].startswith("sqlite")]
+                over_servers = [fault for fault in order if fault not in over_files]
+                async with asyncio.TaskGroup() as side_by_side:
+                    side_by_side.create_task(visit(theatre, turn, over_files))
+                    side_by_side.create_task(visit(theatre, turn, over_servers))
                 turn += 1
             versions = theatre.versions()
     return Run(rounds=rounds, seed=seed, seconds=time.monotonic() - began, versions=versions, not_played=not_played)

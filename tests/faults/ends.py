@@ -18,7 +18,7 @@ from tests.waiting import until, until_it_holds
 
 #: How long the program may take to end, and to be served again after it was killed.
 END_S = 10.0
-AGAIN_S = 5.0
+AGAIN_S = 10.0
 #: Calls of a client that succeed before it is killed.
 VICTIMS_CALLS = 40
 #: The database's end of a connection whose client was killed.

@@ -40,7 +40,8 @@ async def lose(on: Field, pattern: bytes, *, reply: bool = False, half: bool = F
 
 
 async def lose_commit_reply(on: Field) -> None:
-    await lose(on, b"COMMIT", reply=True)
+    for _ in range(2):
+        await lose(on, b"COMMIT", reply=True)
 
 
 async def lose_commit(on: Field) -> None:

@@ -53,12 +53,13 @@ class Finding:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remains:
     """What of the program is left when nobody calls any more. `held_connections`: of the pool, that no call can have;
-    None where nothing tells."""
+    None where nothing tells. `connections`: to the database, each one file or more, which `files` leaves out."""
 
     transactions: int = 0
     locks: int = 0
     files: int = 0
     threads: int = 0
+    connections: int = 0
     held_connections: int | None = 0
     words: Sequence[str] = field(default_factory=tuple)
 
@@ -105,14 +106,19 @@ def late(told: Iterable[tuple[str, Told]], limit_s: float) -> Iterator[Finding]:
             yield Finding(Kind.LATE, f"{name} took {each.ended - each.started:.1f} s of at most {limit_s:g} s")
 
 
-def left_behind(base: Remains, now: Remains, *, files: int = 2, threads: int = 2) -> Iterator[Finding]:
-    """What is there now and was not before. `files`, `threads`: how many more than before are nobody's fault."""
+def left_behind(
+    base: Remains, now: Remains, *, files: int = 2, threads: int = 2, connections: int = 25
+) -> Iterator[Finding]:
+    """What is there now and was not before. `files`, `threads`: how many more than before are nobody's fault;
+    `connections`: how many the pools may have in all."""
     if now.transactions:
         yield Finding(Kind.LEFT_BEHIND, f"{now.transactions} transactions {' '.join(now.words)}".strip())
     if now.locks:
         yield Finding(Kind.LEFT_BEHIND, f"{now.locks} locks {' '.join(now.words)}".strip())
     if now.held_connections:
         yield Finding(Kind.LEFT_BEHIND, f"{now.held_connections} connections of the pool that no call can have")
+    if now.connections > connections:
+        yield Finding(Kind.LEFT_BEHIND, f"{now.connections} connections, and the pools have {connections} at most")
     if now.files > base.files + files:
         yield Finding(Kind.LEFT_BEHIND, f"{now.files} open files, {base.files} before")
     if now.threads > base.threads + threads:

@@ -5,6 +5,7 @@ that is deleted, so that these writes leave a row too.
 """
 
 import random
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -34,6 +35,10 @@ class Place(Protocol):
 
     async def remains(self, program: Program) -> Remains:
         """What of the program is there now, its open files and threads included."""
+        ...
+
+    def locked(self) -> AbstractAsyncContextManager[None]:
+        """Nobody else can write the table `gate`."""
         ...
 
     async def close(self) -> None: ...

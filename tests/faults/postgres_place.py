@@ -6,7 +6,8 @@ Every insert takes some milliseconds, and so does every commit, so that faults s
 import asyncio
 import uuid
 from collections import Counter
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -122,8 +123,9 @@ class PostgresPlace:
         return Remains(
             transactions=len(open_),
             locks=int(locks),
-            files=program.files(),
+            files=program.files() - (connections := await self.backends()),
             threads=program.threads(),
+            connections=connections,
             words=tuple(f"[{row[1]}: {row[2]}]" for row in open_),
         )
 
@@ -139,27 +141,35 @@ class PostgresPlace:
 
     async def held_connections(self, program: Program) -> int:
         """How many connections of the pool no call can have: so many calls less wait at a lock at one moment."""
-        lock = await self.apart()
         wires = [program.wire(number) for number in range(POOL_SIZE)]
         asked = []
         try:
-            await lock.execute(f"BEGIN; LOCK TABLE {GATE} IN ACCESS EXCLUSIVE MODE")
-            asked = [asyncio.create_task(wire.call("query_rows", {"table": GATE})) for wire in wires]
-            most = 0
-            with suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    while most < POOL_SIZE:
-                        waiting = await (await self.connection()).fetchval(
-                            f"SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{GATE}'::regclass"
-                        )
-                        most = max(most, int(waiting))
-                        await asyncio.sleep(0.005)
+            async with self.locked():
+                asked = [asyncio.create_task(wire.call("query_rows", {"table": GATE})) for wire in wires]
+                most = 0
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(1.0):
+                        while most < POOL_SIZE:
+                            waiting = await (await self.connection()).fetchval(
+                                f"SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{GATE}'::regclass"
+                            )
+                            most = max(most, int(waiting))
+                            await asyncio.sleep(0.005)
             return POOL_SIZE - most
         finally:
-            lock.terminate()
             await asyncio.gather(*asked, return_exceptions=True)
             for wire in wires:
                 wire.close()
+
+    @asynccontextmanager
+    async def locked(self) -> AsyncIterator[None]:
+        """Nobody else can read or write the table `gate`."""
+        lock = await self.apart()
+        try:
+            await lock.execute(f"BEGIN; LOCK TABLE {GATE} IN ACCESS EXCLUSIVE MODE")
+            yield
+        finally:
+            lock.terminate()
 
     async def close(self) -> None:
         if self._connection is not None:

@@ -10,6 +10,7 @@ import signal
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -22,22 +23,27 @@ from tests.peers import COMMAND, environment
 #: From the start of the process to its first word that it serves.
 START_LIMIT_S = 30.0
 POOL_SIZE = 16
-CALL_TIMEOUT_S = 5.0
+TRANSACTION_POOL_SIZE = 6
+#: Those of both pools, the watcher's, and one that asks what became of a COMMIT.
+MOST_CONNECTIONS = POOL_SIZE + TRANSACTION_POOL_SIZE + 2
+#: Of a traceback that are told.
+TRACEBACK_LINES = 60
+CALL_TIMEOUT_S = 3.0
 LOCK_TIMEOUT_S = 1.0
-IDLE_IN_TRANSACTION_S = 2.0
+IDLE_IN_TRANSACTION_S = 1.0
 
 _SETTINGS: Mapping[str, Any] = {
     "access__mode": "write",
     "tools__surface": "tables",
     "pool__size": POOL_SIZE,
     "pool__acquire_timeout_s": 2.0,
-    "pool__transaction_size": 6,
+    "pool__transaction_size": TRANSACTION_POOL_SIZE,
     "limits__call_timeout_s": CALL_TIMEOUT_S,
-    "limits__statement_timeout_s": 4.0,
+    "limits__statement_timeout_s": 2.5,
     "limits__lock_timeout_s": LOCK_TIMEOUT_S,
     "transactions__idle_timeout_s": IDLE_IN_TRANSACTION_S,
     "transactions__max_age_s": 10.0,
-    "transactions__per_session": 6,
+    "transactions__per_session": TRANSACTION_POOL_SIZE,
 }
 
 
@@ -116,6 +122,14 @@ class Program:
         """How many files and sockets it has open."""
         return int(psutil.Process(self.pid).num_fds())
 
+    def files_of(self, path: Path) -> int:
+        """How many of them are that file, or were when it was still there (on Linux)."""
+        count = 0
+        for link in Path(f"/proc/{self.pid}/fd").iterdir():
+            with suppress(OSError):
+                count += os.readlink(link).removesuffix(" (deleted)") == str(path)
+        return count
+
     def threads(self) -> int:
         return int(psutil.Process(self.pid).num_threads())
 
@@ -152,10 +166,14 @@ class Program:
         return await self.gone(START_LIMIT_S)
 
     def tracebacks(self) -> list[str]:
-        """The lines of stderr that tell of a defect, since this was last asked."""
-        lines = [line for line in self.words if "Traceback" in line or "internal" in line.lower()]
+        """What stderr has of defects since this was last asked, each with the lines after it."""
+        lines = list(self.words)
         self.words.clear()
-        return lines
+        return [
+            "".join(lines[at : at + TRACEBACK_LINES])
+            for at, line in enumerate(lines)
+            if line.startswith("Traceback") or "internal" in line.lower()
+        ]
 
     async def _serving(self, process: asyncio.subprocess.Process) -> None:
         assert process.stderr is not None

@@ -2,8 +2,7 @@
 
 import asyncio
 import resource
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -19,19 +18,9 @@ LASTS_S = 1.0
 INSERTING = frozenset({"single", "many", "keyed", "batch", "transaction"})
 
 
-@asynccontextmanager
-async def held(on: Field) -> AsyncIterator[None]:
-    """Nobody else may write, or on a journal of mode "delete" read, the file that is there now."""
-    connection = await asyncio.to_thread(on.place.open)
-    with closing(connection):
-        await asyncio.to_thread(connection.execute, "BEGIN EXCLUSIVE")
-        yield
-        await asyncio.to_thread(connection.execute, "ROLLBACK")
-
-
 async def lock(on: Field) -> None:
     """Longer than calls wait for a lock."""
-    async with held(on):
+    async with on.place.locked():
         await on.crowd()
         on.struck()
         await asyncio.sleep(HELD_S)
@@ -72,7 +61,7 @@ async def fail_writes(on: Field) -> None:
 async def take_away(on: Field) -> None:
     """The file is renamed while nobody is writing and everybody waits to, and comes back later."""
     aside = on.place.path.with_name("aside.sqlite")
-    async with held(on):
+    async with on.place.locked():
         await on.crowd()
         on.struck()
         on.place.path.rename(aside)
@@ -84,7 +73,7 @@ async def take_away(on: Field) -> None:
 async def replace(on: Field) -> None:
     """Another file takes the place."""
     old, new = await _aside(on)
-    async with held(on):
+    async with on.place.locked():
         before = await _copied(on, old)
         on.struck()
         new.replace(on.place.path)
@@ -95,7 +84,7 @@ async def replace(on: Field) -> None:
 async def delete(on: Field) -> None:
     """The file is deleted, and another is there a second later."""
     old, new = await _aside(on)
-    async with held(on):
+    async with on.place.locked():
         before = await _copied(on, old)
         on.struck()
         on.place.path.unlink()

@@ -2,14 +2,18 @@
 
 import asyncio
 import sqlite3
+import time
 from collections import Counter
-from collections.abc import Set
-from contextlib import closing
+from collections.abc import AsyncIterator, Set
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 from tests.faults.oracle import Found, Remains
 from tests.faults.places import MIGRATIONS, TABLES
 from tests.faults.program import Program
+
+#: How long a file may take to be locked among writers who never stop.
+TAKEN_WITHIN_S = 30.0
 
 _SQLITE = """
     CREATE TABLE singles (id INTEGER PRIMARY KEY, call TEXT NOT NULL, note TEXT);
@@ -83,6 +87,15 @@ class SqlitePlace:
         """What of the program is there now, its open files and threads included."""
         return await asyncio.to_thread(self._remains, program)
 
+    @asynccontextmanager
+    async def locked(self) -> AsyncIterator[None]:
+        """Nobody else may write the file that is there now; in a journal of mode "delete", nor read it."""
+        connection = await asyncio.to_thread(self.open)
+        with closing(connection):
+            await asyncio.to_thread(_take, connection)
+            yield
+            await asyncio.to_thread(connection.execute, "ROLLBACK")
+
     async def close(self) -> None:
         pass
 
@@ -104,13 +117,34 @@ class SqlitePlace:
             except sqlite3.OperationalError:
                 held = 1
         journal = self.path.with_name(self.path.name + "-journal")
+        connections = program.files_of(self.path)
+        beside = sum(program.files_of(self.path.with_name(self.path.name + ending)) for ending in ("-wal", "-journal"))
         return Remains(
             locks=held,
             transactions=int(journal.exists() and journal.stat().st_size > 0 and self.mode == "delete"),
-            files=program.files(),
-            threads=program.threads(),
+            files=program.files() - connections - beside,
+            threads=program.threads() - connections,
+            connections=connections,
             held_connections=None,
         )
+
+
+def _take(connection: sqlite3.Connection) -> None:
+    """Locks the file. Asks more often than SQLite would, which lets who has waited long wait longer between two looks.
+
+    Raises: sqlite3.OperationalError after `TAKEN_WITHIN_S`.
+    """
+    connection.execute("PRAGMA busy_timeout = 0")
+    deadline = time.monotonic() + TAKEN_WITHIN_S
+    while True:
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.001)
+        else:
+            return
 
 
 def rows_in(path: Path) -> Found:

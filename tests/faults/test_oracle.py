@@ -105,6 +105,7 @@ BASE = Remains(files=30, threads=4)
         Remains(files=30, threads=4, transactions=1),
         Remains(files=30, threads=4, locks=1),
         Remains(files=30, threads=4, held_connections=1),
+        Remains(files=30, threads=4, connections=26),
         Remains(files=33, threads=4),
         Remains(files=30, threads=7),
     ],
@@ -114,7 +115,11 @@ def test_whatever_is_left_behind_is_found(remains: Remains) -> None:
 
 
 def test_what_was_there_before_is_not_left_behind() -> None:
-    for remains in (BASE, Remains(files=32, threads=6), Remains(files=9, threads=1, held_connections=None)):
+    for remains in (
+        BASE,
+        Remains(files=32, threads=6, connections=25),
+        Remains(files=9, threads=1, held_connections=None),
+    ):
         assert list(oracle.left_behind(BASE, remains)) == []
 
 

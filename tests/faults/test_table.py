@@ -40,10 +40,10 @@ def test_every_fault_stands_in_the_table_of_the_page_and_is_explained() -> None:
 def test_a_page_gets_the_table_of_a_run() -> None:
     worse = Finding(Kind.LOST, "a row")
     later = Round(**{name: getattr(ROUND, name) for name in Round.__slots__} | {"inside": 11, "findings": (worse,)})
-    page = page_with(f"before\n{BEGIN}\nold\n{END}\nafter\n", run(ROUND, later), FAULTS)
+    page = page_with(f"before\n{BEGIN}\nlast year\n{END}\nafter\n", run(ROUND, later), FAULTS)
     assert page.startswith(f"before\n{BEGIN}\n")
     assert page.endswith(f"{END}\nafter\n")
-    assert "old" not in page
+    assert "last year" not in page
     assert f"| {FAULTS[0].name} | not today |" in page
     assert f"| {ROUND.fault} | 18 http | 2 | 6 | 11 | 2,400 | 2,000 | 300 | 100 | 1 | 0.25 s |" in page
     assert f"`{ROUND.fault}` on 18 over http: lost: a row" in page

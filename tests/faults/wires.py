@@ -91,10 +91,13 @@ class HttpWire:
             await self._post(initialized)
 
     async def send(self, tool: str, arguments: dict[str, Any]) -> None:
-        """Sends a call whose answer nobody will wait for. Raises: NoAnswer."""
+        """Sends a call whose answer nobody will wait for, and that asks to be told how far it is. Raises: NoAnswer."""
         await self.open()
+        number = next(self._ids)
+        message = orjson.loads(request(number, "tools/call", self.era, name=tool, arguments=arguments))
+        message["params"].setdefault("_meta", {})["progressToken"] = f"progress of {number}"
         try:
-            await self._write(request(next(self._ids), "tools/call", self.era, name=tool, arguments=arguments), tool)
+            await self._write(orjson.dumps(message), tool)
         except OSError as error:
             self.close()
             raise NoAnswer(str(error)) from error

@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 from tests.faults.journal import Call, Journal, NoAnswer
 from tests.faults.wires import Wire
 
-#: Before a client connects again that lost its connection, or asks again that was refused.
+#: Before a client asks again that was refused, and before one connects again that lost its connection, at most.
 PAUSE_S = 0.02
+RECONNECT_S = 0.2
 #: How often a call with an idempotency key is repeated at most.
 ATTEMPTS = 60
 #: How many writers of each kind there are.
@@ -59,7 +60,7 @@ class Writer:
         answer = await self._journal.ask(self._reach(tool, arguments), call, last=last)
         if not answer:
             self.close()
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(self._random.uniform(0, RECONNECT_S))
         elif "error" in answer:
             await asyncio.sleep(self._random.uniform(0, PAUSE_S))
         return answer
