@@ -208,4 +208,4 @@ async def test_a_client_that_does_not_read_holds_up_no_call() -> None:
         return ToolAnswer(json=b"{}", is_error=False)
 
     async with asyncio.timeout(5):
-        assert not (await run_telling(never, call)).is_error
+        assert await run_telling(never, call) == ToolAnswer(json=b"{}", is_error=False)

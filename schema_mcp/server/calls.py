@@ -37,7 +37,7 @@ class Way:
         """The call is cancelled when the way is closed."""
         self._call = call
 
-    def has_answered(self, call: asyncio.Task[ToolAnswer]) -> None:
+    def has_answered(self, call: asyncio.Task[Any]) -> None:
         """Nothing is left to cancel, and its answer is not kept."""
         self._call = None
 
