@@ -10,7 +10,7 @@ from types import MappingProxyType
 import sqlalchemy as sa
 
 from schema_mcp.app_reload import LOOK_INTERVAL_S, FileWatch, Reload
-from schema_mcp.app_settings import policy, surface, tool_limits, transaction_limits
+from schema_mcp.app_settings import cache_limits, policy, surface, tool_limits, transaction_limits
 from schema_mcp.app_source import AppSource, database_url, wire
 from schema_mcp.caller import Caller
 from schema_mcp.catalog.build import BuildSettings, Catalog, build
@@ -18,15 +18,18 @@ from schema_mcp.catalog.registry import Registry
 from schema_mcp.config.model import Settings
 from schema_mcp.config.origin import Origin
 from schema_mcp.dialects.choose import choose_dialect
+from schema_mcp.execute.cache import ResultCache
 from schema_mcp.execute.engines import Database
 from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.execute.transactions import Transactions
 from schema_mcp.observe.events import Observe
 from schema_mcp.server.activated import ListChanged
 from schema_mcp.server.tool_service import CatalogToolService
+from schema_mcp.server.waits import Waits
 from schema_mcp.state.keeper import Keeper
 from schema_mcp.tools.base import ServerStatus
 from schema_mcp.tools.cursor import CursorSecret
+from schema_mcp.watch.changes import SchemaChanges
 from schema_mcp.watch.listen import Listener
 from schema_mcp.watch.poll import Poll
 from schema_mcp.watch.swap import Swap
@@ -42,6 +45,7 @@ class App:
     watcher: Watcher
     service: CatalogToolService
     transactions: Transactions
+    changes: SchemaChanges
     #: Set after each change of the served list; whoever tells the clients clears it.
     list_changed: ListChanged
     reload: Reload
@@ -93,13 +97,18 @@ async def _running(
 ) -> AsyncIterator[App]:
     build_settings = _build_settings(settings, urls)
     registry = Registry(build(build_settings, {}, None))
+    changes = SchemaChanges()
+    registry.subscribe(changes.replaced)
     swap = Swap(registry, build_settings, observe)
+    cache = ResultCache(cache_limits(settings)) if settings.cache.ttl_s else None
     sources = {
-        source.name: wire(settings, source, urls[source.name], registry, swap, build_settings, observe)
+        source.name: wire(settings, source, urls[source.name], registry, swap, build_settings, observe, cache)
         for source in settings.served
     }
     transactions = Transactions(
-        {name: source.transaction_database for name, source in sources.items()}, transaction_limits(settings)
+        {name: source.transaction_database for name, source in sources.items()},
+        transaction_limits(settings),
+        wrote=cache.drop if cache is not None else lambda source: None,
     )
     watcher = Watcher({name: source.follower for name, source in sources.items()}, registry)
     service = CatalogToolService(
@@ -114,6 +123,7 @@ async def _running(
         list_ttl_ms=round(settings.watch.poll_interval_s * 1000),
         context_idle_s=settings.tools.context_idle_s,
     )
+    service.dispatch.cache = cache
     reload = Reload(settings, sources, service, swap)
     reload.subscribe(lambda new: setattr(service.contexts, "idle_s", new.tools.context_idle_s))
     app = App(
@@ -122,11 +132,14 @@ async def _running(
         watcher=watcher,
         service=service,
         transactions=transactions,
+        changes=changes,
         list_changed=service.list_changed,
         reload=reload,
         file_watch=FileWatch(origin, reload, observe) if origin is not None else None,
     )
     registry.subscribe(lambda before, after: _tell(app, before, after))
+    rows = {name: source.rows for name, source in sources.items()}
+    Waits(changes, rows, lambda: reload.settings.limits.call_timeout_s).add_to(service.dispatch)
     ticks = [(source.follower.interval_s, source.follower.tick) for source in sources.values()]
     tasks = {
         asyncio.create_task(watcher.run(), name="watcher"),
@@ -136,6 +149,7 @@ async def _running(
     for name, source in sources.items():
         tasks.add(asyncio.create_task(source.keeper.run(), name=f"keeper of {name}"))
         tasks.add(asyncio.create_task(source.role.run(), name=f"role in {name}"))
+        tasks.add(asyncio.create_task(source.rows.run(), name=f"changes of rows in {name}"))
         if source.listener is not None:
             tasks.add(asyncio.create_task(source.listener.run(), name=f"listener of {name}"))
     if app.file_watch is not None:

@@ -7,6 +7,7 @@ from schema_mcp.catalog.surface import Surface
 from schema_mcp.config.model import Settings
 from schema_mcp.config.rules import parse_rule
 from schema_mcp.dialects.base import SessionLimits
+from schema_mcp.execute.cache import CacheLimits
 from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.execute.queue import QueueLimits
 from schema_mcp.execute.transactions import TransactionLimits
@@ -60,6 +61,13 @@ def execution_limits(settings: Settings) -> ExecutionLimits:
         lock_timeout_s=settings.limits.lock_timeout_s,
         idempotency_keep_s=settings.state.idempotency_keep_s,
         attempts=settings.retry.attempts,
+    )
+
+
+def cache_limits(settings: Settings) -> CacheLimits:
+    """How long and how many answers are kept."""
+    return CacheLimits(
+        ttl_s=settings.cache.ttl_s, max_entries=settings.cache.max_entries, max_bytes=settings.cache.max_bytes
     )
 
 

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -25,9 +26,11 @@ from schema_mcp.catalog.registry import Registry
 from schema_mcp.config.database import KEY, SAMPLE, parse_database
 from schema_mcp.config.model import SOURCE, Settings, SourceSettings
 from schema_mcp.dialects.base import Reading
+from schema_mcp.execute.cache import ResultCache
 from schema_mcp.execute.engines import Database
 from schema_mcp.execute.executor import Executor
 from schema_mcp.execute.sql import SqlExecutor
+from schema_mcp.execute.writes import Writes
 from schema_mcp.observe.events import Observe
 from schema_mcp.samples.shop import create as create_sample
 from schema_mcp.schema.model import TableName
@@ -41,6 +44,7 @@ from schema_mcp.tools.base import SourceStatus
 from schema_mcp.watch.follower import Follower, Rhythm
 from schema_mcp.watch.listen import Listener
 from schema_mcp.watch.role import RoleCheck
+from schema_mcp.watch.rows import RowWatch
 from schema_mcp.watch.swap import Swap
 
 
@@ -60,11 +64,16 @@ class AppSource:
     transaction_database: Database
     #: Keeps idempotency keys for a database that has no table for them.
     keys: Keys
+    #: To be told of writes.
+    writes: Writes
     observe: Observe
+    #: Tells who waits for it that rows have changed.
+    rows: RowWatch
 
     def executor(self, settings: Settings) -> Executor:
         """Runs calls under these limits."""
-        return Executor(self.database, execution_limits(settings), self.follower.notice, self.keys, self.observe)
+        limits = execution_limits(settings)
+        return Executor(self.database, limits, self.follower.notice, self.keys, self.observe, self.writes)
 
     def resettling(self, settings: Settings) -> Callable[[], None]:
         """A function that cannot fail: what begins after its call is held to these limits by the database; what runs
@@ -122,6 +131,7 @@ def wire(
     swap: Swap,
     build_settings: BuildSettings,
     observe: Observe,
+    cache: ResultCache | None = None,
 ) -> AppSource:
     """The source, which does nothing yet. Raises: ConfigurationError."""
     dialect = build_settings.dialects[source.name]
@@ -154,6 +164,9 @@ def wire(
         acquire_timeout_s=settings.pool.acquire_timeout_s,
         beside=database,
     )
+    rows = RowWatch(database, observe)
+    ended = partial(cache.drop, source.name) if cache is not None else lambda: None
+    writes = Writes(ended=ended, committed=rows.wrote)
     role = RoleCheck(database, observe)
     selection = select(source)
 
@@ -201,10 +214,12 @@ def wire(
         keeper=keeper,
         listener=Listener(database, follower.notice, observe) if listens else None,
         role=role,
-        sql=SqlExecutor(sql_database, execution_limits(settings), follower.notice),
+        sql=SqlExecutor(sql_database, execution_limits(settings), follower.notice, writes),
         transaction_database=transaction_database,
         keys=keys,
+        writes=writes,
         observe=observe,
+        rows=rows,
     )
 
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,8 @@ from tests.postgres import PostgresServer
 from tests.proxy import Proxy, proxied
 from tests.waiting import until
 
-INSERT = ("insert_cats", {"rows": [{"id": 1, "name": "Tom"}]})
+TARGETS = Path(__file__).parent.parent / "migrations" / "targets"
+INSERT: tuple[str, dict[str, Any]] = ("insert_cats", {"rows": [{"id": 1, "name": "Tom"}]})
 
 
 class Home:
@@ -141,20 +143,43 @@ async def test_an_outcome_that_nobody_can_tell_in_time_is_unknown(home: Home) ->
         assert home.rows() == 1
 
 
-async def test_a_server_that_crashes_after_the_commit_is_asked_when_it_is_back(home: Home) -> None:
+@pytest.fixture
+def durable(home: Home) -> Iterator[Home]:
+    """What is committed there survives a crash."""
     home.execute("ALTER SYSTEM SET synchronous_commit = on; SELECT pg_reload_conf()")
-    try:
-        async with between(home) as (program, proxy):
+    yield home
+    home.execute("ALTER SYSTEM RESET synchronous_commit; SELECT pg_reload_conf()")
 
-            def crash() -> None:
-                home.server.kill()
-                home.server.start_again()
 
-            proxy.lose(b"COMMIT", reply=True, then=crash)
-            assert (await program.peer.call(*INSERT))["outcome"] == "committed"
-            assert (proxy.lost, home.rows()) == (1, 1)
-    finally:
-        home.execute("ALTER SYSTEM RESET synchronous_commit; SELECT pg_reload_conf()")
+async def test_a_server_that_crashes_after_the_commit_is_asked_when_it_is_back(durable: Home) -> None:
+    def crash() -> None:
+        durable.server.kill()
+        durable.server.start_again()
+
+    async with between(durable) as (program, proxy):
+        proxy.lose(b"COMMIT", reply=True, then=crash)
+        assert (await program.peer.call(*INSERT))["outcome"] == "committed"
+        assert (proxy.lost, durable.rows()) == (1, 1)
+
+
+@pytest.mark.parametrize("with_key", [False, True])
+async def test_where_a_crash_leaves_doubt_a_key_beside_the_data_ends_it(durable: Home, with_key: bool) -> None:
+    script = (TARGETS / "postgresql" / "idempotency.sql").read_text()
+    durable.execute(f"\\set writer postgres\n{script}")
+
+    def crash_and_forget() -> None:
+        durable.server.kill()
+        durable.server.start_again()
+        durable.execute("CHECKPOINT")  # nothing tells any more what the recovery has met
+
+    async with between(durable) as (program, proxy):
+        proxy.lose(b"COMMIT", reply=True, then=crash_and_forget)
+        answer = await program.peer.call("insert_cats", INSERT[1] | ({"idempotency_key": "k"} if with_key else {}))
+        if with_key:
+            assert (answer["inserted"], answer["replayed"]) == (1, True)
+        else:
+            assert answer["error"]["code"] == "outcome_unknown"
+        assert durable.rows() == 1
 
 
 async def test_the_number_of_a_transaction_that_a_crash_took_back_is_never_another_ones(home: Home) -> None:

@@ -164,4 +164,6 @@ async def test_a_server_says_at_its_start_what_its_list_costs() -> None:
 def test_a_group_that_does_not_exist_is_a_mistake_of_the_configuration() -> None:
     with pytest.raises(ConfigurationError) as refused:
         load(file=None, environment={}, flags={"tools.groups": ["all"]})
-    assert refused.value.mistakes == ("tools.groups: takes words out of activate_tables, set_context, got 'all'",)
+    assert refused.value.mistakes == (
+        "tools.groups: takes words out of activate_tables, set_context, wait_for_change, got 'all'",
+    )

@@ -14,7 +14,15 @@ from tests.tools_page import PAGE, Example, as_shown, examples, run, together
 
 EXAMPLES = examples(PAGE.read_text())
 #: Those that answer where a setting turns them on.
-OPT_IN = ["activate_tables", "clear_context", "execute_sql", "explain_query", "get_context", "set_context"]
+OPT_IN = [
+    "activate_tables",
+    "clear_context",
+    "execute_sql",
+    "explain_query",
+    "get_context",
+    "set_context",
+    "wait_for_change",
+]
 
 
 def about(some: list[Example]) -> str:
@@ -40,7 +48,7 @@ async def offered() -> dict[str, dict[str, Any]]:
         more="sample",
         access__mode="write",
         access__sql="write",
-        tools__groups=["activate_tables", "set_context"],
+        tools__groups=["activate_tables", "set_context", "wait_for_change"],
     ) as program:
         tools = {tool.name: tool for tool in (await program.peer.client.list_tools()).tools}
         return {name: tools[name].input_schema["properties"] for name in (*FIXED, *FIXED_IN_WRITE, *OPT_IN)}

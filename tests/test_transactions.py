@@ -6,40 +6,18 @@ from typing import Any
 
 import pytest
 
+from tests.accounts import PLACES, POSTGRESQL, begun, held, pay, stored, with_accounts
 from tests.conftest import Place
-from tests.peers import LEGACY, MODERN, Inside, Peer, inside, join
+from tests.peers import LEGACY, MODERN, inside, join
 from tests.waiting import until
-
-#: Where the version of PostgreSQL makes no difference.
-PLACES = pytest.mark.parametrize("place", ["18", "sqlite"], indirect=True)
-POSTGRESQL = pytest.mark.parametrize("place", ["18"], indirect=True)
-SQLITE = pytest.mark.parametrize("place", ["sqlite"], indirect=True)
-ERAS = pytest.mark.parametrize("era", [LEGACY, MODERN])
 
 
 @pytest.fixture
 def accounts(place: Place) -> Place:
-    place.execute("CREATE TABLE accounts (id integer PRIMARY KEY, balance integer NOT NULL CHECK (balance >= 0))")
-    place.execute("INSERT INTO accounts VALUES (1, 100), (2, 50)")
-    return place
+    return with_accounts(place)
 
 
-def stored(place: Place) -> list[tuple[int, int]]:
-    """The accounts as everybody else sees them."""
-    found = place.execute("SELECT id, balance FROM accounts ORDER BY id")
-    rows = [line.split("|") for line in found.splitlines()] if isinstance(found, str) else found
-    return [(int(id_), int(balance)) for id_, balance in rows]
-
-
-async def begun(peer: Peer, **arguments: Any) -> str:
-    answer = await peer.call("begin_transaction", arguments)
-    assert "transaction_id" in answer, answer
-    id_: str = answer["transaction_id"]
-    return id_
-
-
-def pay(id_: str, account: int, balance: int) -> dict[str, Any]:
-    return {"where": {"id": account}, "set": {"balance": balance}, "transaction_id": id_}
+ERAS = pytest.mark.parametrize("era", [LEGACY, MODERN])
 
 
 @PLACES
@@ -162,11 +140,6 @@ async def test_one_ends_with_its_session(accounts: Place) -> None:
         await until(lambda: held(program) == 0)
         assert stored(accounts) == [(1, 100), (2, 50)]
         await program.peer.call("update_accounts", {"where": {"id": 1}, "set": {"balance": 1}})
-
-
-def held(program: Inside) -> int:
-    """Connections that open transactions hold."""
-    return sum(source.transaction_database.in_use for source in program.app.sources.values())
 
 
 @PLACES

@@ -37,6 +37,7 @@ from schema_mcp.tools.kinds.run_batch import RunBatchTool
 from schema_mcp.tools.kinds.schema_changes import SchemaChangesTool
 from schema_mcp.tools.kinds.server_status import ServerStatusTool
 from schema_mcp.tools.kinds.update import UpdateTool
+from schema_mcp.tools.kinds.wait_for_change import WaitForChangeTool
 from schema_mcp.tools.naming import display_name, near, slugs
 from schema_mcp.tools.relationships import Referrers, Relationship, referrers, relationships
 from schema_mcp.tools.target import Target, ToolLimits
@@ -47,7 +48,7 @@ ACTIVATE: ServerTool = ActivateTablesTool()
 #: Listed in sessions alone, and only where the surface has them.
 SESSION_TOOLS: tuple[ServerTool, ...] = (ACTIVATE, SetContextTool(), GetContextTool(), ClearContextTool())
 #: Only where the surface has them.
-OPT_IN: tuple[ServerTool, ...] = (*SESSION_TOOLS,)
+OPT_IN: tuple[ServerTool, ...] = (*SESSION_TOOLS, WaitForChangeTool())
 SERVER_TOOLS: tuple[ServerTool, ...] = (
     *OPT_IN,
     ListTablesTool(),

@@ -87,7 +87,7 @@ class ToolsSettings:
     #: Tables whose tools are listed whatever the surface.
     pin: tuple[str, ...] = ()
     #: Tools that are not there unless they are named here: "activate_tables"; "set_context", with get_context and
-    #: clear_context.
+    #: clear_context; "wait_for_change".
     groups: tuple[str, ...] = ()
     #: Tools in one page of tools/list. Many clients read only the first page.
     page_size: int = 1000
@@ -164,6 +164,19 @@ class TransactionsSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSettings:
+    """`[cache]`: answers of calls that read, given again."""
+
+    #: Seconds for which an answer is given again to the same caller for the same call; 0: never. What others write to
+    #: the database in that time is not seen.
+    ttl_s: float = 0.0
+    #: Most answers that are kept.
+    max_entries: int = 1_000
+    #: Most bytes of answers that are kept.
+    max_bytes: int = 64_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     """`[server]`: how clients reach it."""
 
@@ -219,6 +232,7 @@ class Settings:
     limits: LimitsSettings = field(default_factory=LimitsSettings)
     transactions: TransactionsSettings = field(default_factory=TransactionsSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)
+    cache: CacheSettings = field(default_factory=CacheSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     state: StateSettings = field(default_factory=StateSettings)
     log: LogSettings = field(default_factory=LogSettings)
@@ -247,7 +261,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "watch.reader": ("auto", "information_schema"),
     "watch.listen": ("auto", "off"),
     "tools.surface": ("auto", "tables", "generic", "progressive"),
-    "tools.groups": ("activate_tables", "set_context"),
+    "tools.groups": ("activate_tables", "set_context", "wait_for_change"),
     "server.transport": ("stdio", "http"),
     "log.level": ("debug", "info", "warning", "error"),
 }
@@ -279,6 +293,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "transactions.idle_timeout_s": (0.1, 86_400),
     "transactions.max_age_s": (0.1, 86_400),
     "transactions.per_session": (1, 1_000),
+    "cache.ttl_s": (0, 86_400),
+    "cache.max_entries": (1, 1_000_000),
+    "cache.max_bytes": (1_000, 10_000_000_000),
     "server.port": (0, 65_535),
     "state.max_changes": (1, 10_000_000),
     "state.lock_timeout_s": (0.01, 3_600),

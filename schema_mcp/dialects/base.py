@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect as SqlalchemyDialect
 
+from schema_mcp.dialects.counters import Counters
 from schema_mcp.dialects.queries import Query
 from schema_mcp.dialects.sql import SqlAccess
 from schema_mcp.dialects.transactions import TransactionAccess
@@ -256,6 +257,8 @@ class Dialect(Protocol):
     sql: SqlAccess
     #: How a transaction stays open over several calls.
     transactions: TransactionAccess
+    #: How it tells that rows have changed.
+    counters: Counters
 
     def engine_options(self, url: sa.URL, limits: SessionLimits) -> tuple[sa.URL, Mapping[str, Any]]:
         """The URL for `create_async_engine` and its keyword arguments (connect_args and such), limits set."""

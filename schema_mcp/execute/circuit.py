@@ -80,10 +80,11 @@ class Circuit:
         self._reached()
         return connection
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Ends what tries."""
         for task in self._tries:
             task.cancel()
+        await asyncio.gather(*self._tries, return_exceptions=True)
 
     def _try(self) -> None:
         """Begins the next try, which nobody's impatience ends."""

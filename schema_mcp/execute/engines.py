@@ -146,10 +146,10 @@ class Database:
 
     async def close(self) -> None:
         """Closes everything that is idle. Bounded."""
-        if self.circuit is not None:
-            self.circuit.close()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                if self.circuit is not None:
+                    await self.circuit.close()
                 await self._pooled.dispose()
         except TimeoutError:
             await self._pooled.dispose(close=False)

@@ -19,6 +19,7 @@ from schema_mcp.execute.once import (
 )
 from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.execute.steps import Done, Step, StepFailed
+from schema_mcp.execute.writes import UNTOLD, Writes
 from schema_mcp.observe.events import Observe
 from schema_mcp.schema.model import Table
 from schema_mcp.state.keys import Keys
@@ -36,7 +37,9 @@ class Executor:
         on_stale: Callable[[], None],
         keys: Keys | None = None,
         observe: Observe = lambda _: None,
+        writes: Writes = UNTOLD,
     ) -> None:
+        self.writes = writes
         self.database = database
         self.limits = limits
         self.on_stale = on_stale
@@ -48,6 +51,17 @@ class Executor:
 
         Raises: CallError; asyncio.CancelledError once nothing of the call runs in the database any more.
         """
+        if not plan.writes:
+            return await self._run(plan, table, generation, options)
+        try:
+            result = await self._run(plan, table, generation, options)
+        finally:
+            self.writes.ended()
+        if not plan.dry_run:
+            self.writes.committed([plan.table])
+        return result
+
+    async def _run(self, plan: StatementPlan, table: Table, generation: int, options: CallOptions) -> Result:
         if plan.once is None or self.keys is None:
             return await _alone(self._attempts(plan, table, generation, options))
         if await self._keeps_keys(plan, table, generation, options):
@@ -71,7 +85,15 @@ class Executor:
                 if await self._keeps_keys(step.plan, step.table, generation, options):
                     break
                 raise StepFailed(step, no_key_in_a_batch())
-        return await self._steps(steps, generation, options).run()
+        written = {step.plan.table for step in steps if step.plan.writes and not step.plan.dry_run}
+        try:
+            done = await self._steps(steps, generation, options).run()
+        finally:
+            if written:
+                self.writes.ended()
+        if written:
+            self.writes.committed(written)
+        return done
 
     async def _keeps_keys(self, plan: StatementPlan, table: Table, generation: int, options: CallOptions) -> bool:
         """Whether the database keeps idempotency keys beside its data. Raises: as `run`."""

@@ -19,6 +19,7 @@ from schema_mcp.execute.outcome import Outcome, resolve, take_mark
 from schema_mcp.execute.perform import STOP_TIMEOUT_S, ExecutionLimits
 from schema_mcp.execute.queue import FairQueue
 from schema_mcp.execute.telling import rows_so_far
+from schema_mcp.execute.writes import UNTOLD, Writes
 from schema_mcp.tools.base import SqlPlan, SqlResult
 from schema_mcp.tools.options import PLAIN, CallOptions, Report
 
@@ -31,7 +32,14 @@ BATCH_ROWS, BATCH_BYTES = 500, 1_000_000
 class SqlExecutor:
     """Runs `SqlPlan`s against one database. `on_write` is told of each commit: it may have changed the schema."""
 
-    def __init__(self, database: Database, limits: ExecutionLimits, on_write: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        limits: ExecutionLimits,
+        on_write: Callable[[], None],
+        writes: Writes = UNTOLD,
+    ) -> None:
+        self.writes = writes
         self.database = database
         self.limits = limits
         self.on_write = on_write
@@ -76,6 +84,9 @@ class SqlExecutor:
                 raise
             else:
                 raise with_limit(translated, limits) from error
+        finally:
+            if plan.writes:
+                self.writes.ended()
         if plan.writes:
             self.on_write()
         return run.result(generation, access.plan_text(run.rows) if plan.explain else "")

@@ -7,6 +7,7 @@ One task ends those whose time is over. Each has a connection of a pool apart, s
 
 import asyncio
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -18,7 +19,8 @@ from schema_mcp.errors import CallError, ErrorCode, InvalidArgument, Unavailable
 from schema_mcp.execute.engines import Database, Held
 from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.execute.rows import too_long
-from schema_mcp.execute.transaction import Transaction, ended_transaction, open_facts
+from schema_mcp.execute.transaction import Transaction
+from schema_mcp.execute.transaction_errors import ended
 from schema_mcp.tools.transactions import BeginPlan, OpenTransaction, TransactionsStatus
 
 #: So many that have ended are remembered, to tell their owners how.
@@ -38,9 +40,17 @@ class TransactionLimits:
 
 
 class Transactions:
-    """Those of one process. `databases`: by source, each with a pool of its own for them."""
+    """Those of one process. `databases`: by source, each with a pool of its own for them. `wrote` is told the source of
+    each that has ended, however it did.
+    """
 
-    def __init__(self, databases: Mapping[str, Database], limits: TransactionLimits) -> None:
+    def __init__(
+        self,
+        databases: Mapping[str, Database],
+        limits: TransactionLimits,
+        wrote: Callable[[str], None] = lambda source: None,
+    ) -> None:
+        self._wrote = wrote
         self._databases = databases
         self._limits = limits
         self._open: dict[str, Transaction] = {}
@@ -86,7 +96,7 @@ class Transactions:
                 "session that began it, until it is committed, rolled back, or idle for too long.",
             )
         if transaction is None:
-            raise ended_transaction(reason)
+            raise ended(reason)
         transaction.require_open()
         if source not in (None, transaction.source):
             raise InvalidArgument(
@@ -164,7 +174,7 @@ class Transactions:
             return held
 
         held = await _tried(opened, database, limits.call_timeout_s)
-        facts = open_facts(
+        facts = OpenTransaction(
             id=secrets.token_urlsafe(_HANDLE_BYTES),
             source=plan.source,
             isolation=isolation,
@@ -172,6 +182,7 @@ class Transactions:
             description=plan.description,
             idle_timeout_s=self._limits.idle_timeout_s,
             max_age_s=self._limits.max_age_s,
+            ends_at=time.time() + self._limits.max_age_s,
         )
         return Transaction(facts, owner, database, held, limits, on_stale, self._has_ended, self._moved)
 
@@ -185,6 +196,7 @@ class Transactions:
         self._ended[transaction.id] = (transaction.owner, transaction.over)
         while len(self._ended) > MAX_REMEMBERED:
             self._ended.popitem(last=False)
+        self._wrote(transaction.source)
 
     def _moved(self) -> None:
         """A transaction's time may be over sooner than it was known to be."""

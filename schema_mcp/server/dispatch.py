@@ -7,18 +7,20 @@ A new kind of plan is added with its runner (`add`) where the program is put tog
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from schema_mcp.caller import Caller
 from schema_mcp.catalog.build import Catalog
 from schema_mcp.errors import CallError, ErrorCode, UnknownTool
+from schema_mcp.execute.cache import ResultCache
 from schema_mcp.execute.executor import Executor
 from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.execute.runs import Runs
 from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.execute.transactions import Transactions
 from schema_mcp.server.batch import run_apart, run_together
+from schema_mcp.server.kept import key_of, may_be_kept
 from schema_mcp.server.service import UnknownToolError
 from schema_mcp.tools.base import AnswerPlan, SqlPlan, StatementPlan
 from schema_mcp.tools.options import CallOptions, Report, read_options, takes_options, within
@@ -35,6 +37,8 @@ class Call:
     report: Report | None = None
     #: Seconds that are left of the call that this one is part of.
     left_s: float | None = None
+    #: What the result's `_meta` is to say; whoever runs the call puts it there.
+    meta: dict[str, Any] = field(default_factory=dict)
 
     @property
     def client(self) -> str | None:
@@ -63,6 +67,8 @@ class Dispatch:
         self._sql = sql
         self._transactions = transactions
         self._again = again
+        #: Answers of calls that read; None: none are kept.
+        self.cache: ResultCache | None = None
         self._runners: dict[type, Runner] = {}
         #: Puts what the caller's session has set around a call. Raises: CallError.
         self.in_context: Callable[[Catalog, Call], tuple[CatalogView, Call]] = lambda catalog, call: (catalog, call)
@@ -91,8 +97,22 @@ class Dispatch:
             raise UnknownToolError(call.name) from None
         options, arguments = read_options(arguments, options, self._limits.call_timeout_s)
         plan = tool.plan(view, target, arguments, call.caller)
-        result = await self.runs(plan.source, call, options).run(plan, target.table, catalog.generation, options)
-        return plan.answer(result), result.affected
+
+        async def answered() -> Answered:
+            result = await self.runs(plan.source, call, options).run(plan, target.table, catalog.generation, options)
+            return plan.answer(result), result.affected
+
+        if self.cache is None or not may_be_kept(plan, options):
+            return await answered()
+        key = key_of(call.caller, catalog.generation, call.name, call.arguments, plan)
+        if (found := self.cache.find(key)) is not None:
+            kept, age_ms = found
+            call.meta.update(cached=True, age_ms=age_ms)
+            return kept.json, kept.rows
+        keep = self.cache.reading(plan.source)
+        json, rows = await answered()
+        keep(key, json, rows)
+        return json, rows
 
     def runs(self, source: str, call: Call, options: CallOptions) -> Runs:
         """What runs the plans of the call on that source: the pool, or the open transaction that it names.

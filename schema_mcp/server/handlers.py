@@ -134,7 +134,9 @@ class ToolServer(Server[Any]):
             answer = results.error_answer(results.INTERNAL_ERROR)
             result = results.tool_result(answer, structured=self._structured)
         _bulk.get().update(result)
-        return {"resultType": "complete", "content": [], "isError": answer.is_error}
+        frame = {"resultType": "complete", "content": [], "isError": answer.is_error}
+        # Not among the bulk: the SDK adds to it.
+        return frame | {"_meta": dict(answer.meta)} if answer.meta else frame
 
     async def _answer(self, context: Context, params: CallToolRequestParams) -> ToolAnswer:
         caller = self.sessions.caller(context)

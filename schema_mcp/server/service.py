@@ -1,7 +1,7 @@
 """What the protocol layer needs of the rest of the program, and nothing else."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from schema_mcp.caller import Caller
@@ -11,10 +11,11 @@ from schema_mcp.tools.options import Report
 
 @dataclass(frozen=True, slots=True)
 class ToolAnswer:
-    """The answer of a tool call: one JSON object, and whether it tells of a failure."""
+    """The answer of a tool call: one JSON object, and whether it tells of a failure. `meta`: what `_meta` is to say."""
 
     json: bytes
     is_error: bool
+    meta: Mapping[str, Any] = field(default_factory=dict)
 
 
 class UnknownToolError(Exception):

@@ -107,8 +107,9 @@ class CatalogToolService:
         started = time.perf_counter()
         rows, code = 0, None
         try:
-            json, rows = await self._call(Call(name=name, arguments=arguments, caller=caller, report=report))
-            return ToolAnswer(json, is_error=False)
+            call = Call(name=name, arguments=arguments, caller=caller, report=report)
+            json, rows = await self._call(call)
+            return ToolAnswer(json, is_error=False, meta=call.meta)
         except CallError as error:
             code = str(error.code)
             return error_answer(error)

@@ -405,6 +405,8 @@ from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 where n.nspname = $1::pg_catalog.text and c.relname = $2::pg_catalog.text
+  -- A transaction with a snapshot of its own (REPEATABLE READ) sees the names of then, and its statements those of now.
+  and c.oid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', $1::pg_catalog.text, $2::pg_catalog.text))
 group by c.oid
 
 -- name: locked

@@ -21,9 +21,11 @@ from schema_mcp.dialects.base import (
     Value,
     translate_row,
 )
+from schema_mcp.dialects.counters import Counters
 from schema_mcp.dialects.postgresql import conditions, errors, inserts, reader, statements, values
 from schema_mcp.dialects.postgresql.aggregates import PostgresqlAggregates
 from schema_mcp.dialects.postgresql.connection import CancellingConnection
+from schema_mcp.dialects.postgresql.counters import PostgresqlCounters
 from schema_mcp.dialects.postgresql.fetch import QUERIES
 from schema_mcp.dialects.postgresql.row_object import UNBOUNDED, RowObject
 from schema_mcp.dialects.postgresql.sql import PostgresqlSql
@@ -80,6 +82,7 @@ class PostgresqlDialect:
     unbounded = UNBOUNDED
     sql: SqlAccess = PostgresqlSql()
     transactions: TransactionAccess = PostgresqlTransactions()
+    counters: Counters = PostgresqlCounters()
 
     def __init__(self, *, portable_reader: bool = False) -> None:
         self.portable_reader = portable_reader

@@ -24,11 +24,13 @@ from schema_mcp.dialects.base import (
     Value,
     translate_row,
 )
+from schema_mcp.dialects.counters import Counters
 from schema_mcp.dialects.queries import Query, load
 from schema_mcp.dialects.sql import SqlAccess
 from schema_mcp.dialects.sqlite import errors, inserts, reader, statements, values
 from schema_mcp.dialects.sqlite.aggregates import SqliteAggregates
 from schema_mcp.dialects.sqlite.connection import DatabaseFile, SqliteConnection
+from schema_mcp.dialects.sqlite.counters import SqliteCounters
 from schema_mcp.dialects.sqlite.sql import SqliteSql
 from schema_mcp.dialects.sqlite.tagged import TAGS
 from schema_mcp.dialects.sqlite.transactions import SqliteTransactions
@@ -74,6 +76,7 @@ class SqliteDialect:
     unbounded: frozenset[TypeKind] = frozenset()
     sql: SqlAccess = SqliteSql()
     transactions: TransactionAccess = SqliteTransactions()
+    counters: Counters = SqliteCounters()
 
     def __init__(self) -> None:
         self.sqlalchemy: SqlalchemyDialect = sqlalchemy_aiosqlite.dialect()

@@ -9,7 +9,7 @@ tells of clients that have gone: in a session of the handshake era the SDK lets 
 that come back for the answer (MCP 2025-11-25, transports: resumability), which nobody can here: no answer is stored.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ import anyio
 from mcp.server.connection import Connection
 
 from schema_mcp.server.calls import WAY, Outstanding, Way
+from schema_mcp.server.transports.unsent import PIECE_BYTES, Unsent
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,6 +33,12 @@ class _Open:
     session_id: str | None
     waits_for_changes: bool
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    given_up: bool = False
+
+    def give_up(self) -> None:
+        """See `Receiver.give_up`."""
+        self.given_up = True
+        self.scope.cancel()
 
 
 class Front:
@@ -43,7 +50,10 @@ class Front:
         self._origins = frozenset(origin.encode() for origin in origins)
         self._open: set[_Open] = set()
         self._unanswered = Outstanding[_Open]()
+        self._unsent = Unsent()
         self._stopping = False
+        #: Set by whoever knows the connections: breaks that of the client at this address.
+        self.abort: Callable[[tuple[str, int]], None] = lambda client: None
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         if scope["type"] != "http":
@@ -67,6 +77,7 @@ class Front:
             waits_for_changes=scope["method"] == "GET",
         )
         started = completed = False
+        last: Message | None = None
         way = Way()
         if request.session_id is not None:  # else the SDK cancels the call itself
             scope[WAY] = way
@@ -78,10 +89,15 @@ class Front:
             return message
 
         async def watched(message: "Message") -> None:
-            nonlocal started, completed
+            nonlocal started, completed, last
             started = True
             completed = message["type"] == "http.response.body" and not message.get("more_body", False)
-            await send(message)
+            if completed and len(message.get("body", b"")) > PIECE_BYTES:
+                last = message  # sent when the SDK is done with the request, and has let go of what it was made of
+            elif message["type"] == "http.response.body":
+                await self._unsent.send(request, send, message)
+            else:
+                await send(message)
 
         self._open.add(request)
         if not request.waits_for_changes:
@@ -89,12 +105,16 @@ class Front:
         try:
             with request.scope:
                 await self._app(scope, heard, watched)
+                if last is not None:
+                    await self._unsent.send(request, send, last)
         finally:
             if not completed:
                 way.close()
             self._open.discard(request)
             self._unanswered.discard(request)
-        if request.scope.cancelled_caught and not completed:
+        if request.given_up:
+            self.abort(scope["client"])
+        elif request.scope.cancelled_caught and not completed:
             with anyio.move_on_after(CUT_S):
                 if started:
                     await send({"type": "http.response.body", "body": b"", "more_body": False})

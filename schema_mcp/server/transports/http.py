@@ -63,6 +63,8 @@ async def serve_http(
     server.changes.disconnect = front.disconnect
     web = _Web(front, lambda: on_ready(f"http://{_authority(settings.host, port)}{settings.path}"))
 
+    front.abort = web.abort
+
     async def serve() -> None:
         # Never by cancelling: uvicorn would leave its connections and the SDK's sessions behind.
         with anyio.CancelScope(shield=True):
@@ -112,6 +114,12 @@ class _Web(uvicorn.Server):
             await super().shutdown(sockets)
         finally:
             cut.cancel()
+
+    def abort(self, client: tuple[str, int]) -> None:
+        """Breaks the connection of the client at that address, with what it has not taken yet."""
+        for connection in self.server_state.connections:
+            if getattr(connection, "client", None) == client:
+                connection.transport.abort()
 
     def _cut(self) -> None:
         for connection in self.server_state.connections:

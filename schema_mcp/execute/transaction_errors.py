@@ -1,0 +1,103 @@
+"""What callers are told of a transaction that was open over several calls: what it does not take, and how it ended.
+
+Pure."""
+
+from schema_mcp.errors import CallError, ErrorCode, InvalidArgument, OutcomeUnknown, StaleSchema, StatementRefused
+from schema_mcp.execute.perform import Replaced
+from schema_mcp.execute.steps import StepFailed
+from schema_mcp.tools.base import StatementPlan
+
+#: Why it is over, for its owner.
+COMMITTED = "it was committed"
+ROLLED_BACK = "it was rolled back"
+IN_DOUBT = "its commit was sent, and the answer was lost: it may have been done"
+
+_AGAIN = "Begin another with begin_transaction, and repeat in it all that is still wanted."
+#: SQLSTATE of a conflict with another transaction, after which only a transaction begun anew can succeed.
+_SERIALIZATION_FAILURE = "40001"
+#: As in `attempts`: the schema changed under a prepared statement, which may well fit the new schema.
+_CACHED_PLAN = ("0A000", None)
+
+
+def refuse(plan: StatementPlan, *, read_only: bool) -> None:
+    """Raises: CallError for a plan that no transaction takes, or none that is read-only."""
+    if plan.once is not None:
+        raise InvalidArgument(
+            ErrorCode.INVALID_ARGUMENT,
+            "'idempotency_key' does not go with 'transaction_id': what a call did in a transaction may be undone after "
+            "it was answered",
+            "Leave the key out; the answer of commit_transaction tells whether all of it was done.",
+        )
+    if plan.writes and read_only:
+        raise StatementRefused(
+            ErrorCode.READ_ONLY,
+            "the transaction is read-only",
+            "Begin another without read_only, where the server's access.mode lets it write.",
+        )
+
+
+def ended(reason: str) -> InvalidArgument:
+    """It is over."""
+    return InvalidArgument(
+        ErrorCode.UNKNOWN_TRANSACTION,
+        f"this transaction has ended: {reason}",
+        "Begin another with begin_transaction.",
+    )
+
+
+def ended_by(how: str) -> StatementRefused:
+    """A statement of the caller's own has ended it. `how`: the database's word for that."""
+    return StatementRefused(
+        ErrorCode.NOT_ALLOWED,
+        f"the statement has ended the transaction that it ran in {became(how)}",
+        "Its transaction_id holds no longer. End one with commit_transaction or rollback_transaction.",
+    )
+
+
+def became(how: str) -> str:
+    """What it was ended by, and what that has made of what was done in it."""
+    known = {"COMMIT": "everything done in it is committed", "ROLLBACK": "everything done in it is undone"}
+    return f"({how}): {known.get(how, 'look at the tables for what became of it')}"
+
+
+def with_the_transaction(error: CallError) -> CallError:
+    """The same error, saying that the transaction has ended by it."""
+    for each in (error, error.error) if isinstance(error, StepFailed) else (error,):
+        what = each.message.rstrip(".")
+        each.message = f"{what}; with it the transaction has ended, and everything in it was rolled back"
+        each.hint = _AGAIN
+        each.retryable = False
+    return error
+
+
+def not_committed(code: ErrorCode) -> StatementRefused:
+    """COMMIT was sent, and nothing of it was done."""
+    return StatementRefused(
+        code, "the transaction could not be committed, and the database has rolled back everything in it", _AGAIN
+    )
+
+
+def still_open(error: CallError) -> CallError:
+    """The same error of a COMMIT, after which the transaction goes on."""
+    error.message = f"{error.message.rstrip('.')}; the transaction is still open, and nothing of it is lost"
+    error.hint = "Call commit_transaction again in a moment."
+    return error
+
+
+def in_doubt() -> OutcomeUnknown:
+    """Nobody can say what became of it."""
+    return OutcomeUnknown(
+        "the connection was lost while the transaction was being committed: either all of it was done or nothing",
+        "Query what it has written before you do it again: it may be there.",
+    )
+
+
+def is_conflict(error: CallError | None) -> bool:
+    """Whether another transaction was in the way of this one as a whole."""
+    return error is not None and error.sqlstate == _SERIALIZATION_FAILURE
+
+
+def may_fit_now(error: BaseException) -> bool:
+    """Whether the same statements may well fit the new schema."""
+    cause = error.error if isinstance(error, StepFailed) else error
+    return isinstance(cause, StaleSchema) and not isinstance(cause, Replaced) and cause.sqlstate in _CACHED_PLAN

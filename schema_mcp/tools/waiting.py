@@ -1,0 +1,109 @@
+"""What a wait for a change begins with and ends with, and the token that joins two waits. Pure.
+
+A token is no secret and nothing is trusted to it: one that was made up makes a wait end at once.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from schema_mcp.dialects.counters import Counts
+from schema_mcp.errors import ErrorCode, InvalidArgument
+from schema_mcp.schema.model import TableName
+
+#: Longest token, in characters.
+_MAX_TOKEN = 500
+
+
+@dataclass(frozen=True, slots=True)
+class RowMark:
+    """What was counted of a table. `epoch`: of the connection, where counts of two cannot be compared."""
+
+    epoch: str
+    counts: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaMark:
+    """A generation of the catalog of one `process`."""
+
+    process: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowsSeen:
+    """What became of a wait. `since`: None where the caller's mark cannot be compared any more. `own`: this server has
+    written to the table."""
+
+    changed: bool
+    since: RowMark | None
+    now: RowMark
+    own: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaSeen:
+    """`added`, ...: tables as arguments name them; None where it is no longer known what has changed."""
+
+    now: SchemaMark
+    added: tuple[str, ...] | None = ()
+    removed: tuple[str, ...] | None = ()
+    changed: tuple[str, ...] | None = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitPlan:
+    """Waits for rows of the table to change; `table` None: for the schema of `source`, of all sources for None.
+
+    `timeout_s` None: the default. `answer` gets what was seen and how long that took, in seconds.
+    """
+
+    source: str | None
+    table: TableName | None
+    timeout_s: float | None
+    since: RowMark | SchemaMark | None
+    answer: Callable[[RowsSeen | SchemaSeen, float], bytes]
+
+
+def token(mark: RowMark | SchemaMark, table: TableName | None) -> str:
+    """For `since` of the next wait."""
+    content: list[Any] = [mark.process, mark.generation] if isinstance(mark, SchemaMark) else [mark.epoch, mark.counts]
+    return base64.urlsafe_b64encode(orjson.dumps([_about(table), *content])).decode().rstrip("=")
+
+
+def read_token(given: str | None, table: TableName | None) -> RowMark | SchemaMark | None:
+    """What `token` was made of. Raises: InvalidArgument for what is none, and for that of another table."""
+    if given is None:
+        return None
+    try:
+        padded = given[:_MAX_TOKEN].encode("ascii") + b"=" * (-len(given[:_MAX_TOKEN]) % 4)
+        about, first, second = orjson.loads(base64.urlsafe_b64decode(padded))
+    except (binascii.Error, ValueError, TypeError):
+        raise _refused("'since' is no token of an earlier answer") from None
+    if about != _about(table):
+        raise _refused("'since' is of a wait for something else")
+    if table is None and isinstance(first, str) and isinstance(second, int):
+        return SchemaMark(first, second)
+    if table is not None and isinstance(first, str) and _are_counts(second):
+        return RowMark(first, second)
+    raise _refused("'since' is no token of an earlier answer")
+
+
+def _are_counts(given: Any) -> bool:
+    return isinstance(given, Mapping) and all(isinstance(count, int) for count in given.values())
+
+
+def _about(table: TableName | None) -> str:
+    return "" if table is None else blake2b(repr(table).encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+
+
+def _refused(message: str) -> InvalidArgument:
+    return InvalidArgument(
+        ErrorCode.INVALID_ARGUMENT, message, "Give the 'since' of the last answer for the same table, or leave it out."
+    )

@@ -1,0 +1,148 @@
+"""Waiting for rows of one source to change: one task and one connection for all who wait, and none while nobody does.
+
+    somebody waits -> connect, read the counts of what is waited for every `interval_s` -> compare -> who waits is told
+
+The connection is kept for a while after the last of them, for whoever goes on from what an earlier wait saw. It does
+not know what changed, only what the database counts; of writes of this server `wrote` is told at once.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from secrets import token_hex
+
+from schema_mcp.dialects.base import Connection
+from schema_mcp.errors import CallError, ErrorCode, LimitReached, StaleSchema, Unavailable
+from schema_mcp.execute.engines import Database
+from schema_mcp.observe.events import InternalFailure, Observe
+from schema_mcp.schema.model import TableName
+from schema_mcp.tools.waiting import RowMark, RowsSeen
+
+#: Calls that may wait at a time for one source.
+MAX_WAITING = 100
+#: How long the connection is kept when nobody waits any more, how long one reading may take, and the wait after one
+#: that failed.
+LINGER_S, READ_TIMEOUT_S, RECONNECT_WAIT_S = 60.0, 10.0, 0.5
+
+
+@dataclass(slots=True, eq=False)
+class _Wait:
+    table: TableName
+    since: RowMark | None
+    now: RowMark | None = None
+    own: bool = False
+    gone: bool = False
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def take(self, mark: RowMark | None) -> None:
+        """The table's counts as they were just read; None: it is not there."""
+        if mark is None:
+            self.gone = True
+            self.over.set()
+            return
+        self.since, self.now = self.since or mark, mark
+        if self.own or self.now != self.since:
+            self.over.set()
+
+
+class RowWatch:
+    """Of one source, from `run` on. Used from the event loop only."""
+
+    def __init__(self, database: Database, observe: Observe) -> None:
+        self._database = database
+        self._observe = observe
+        #: Who waits now.
+        self.waiting: set[_Wait] = set()
+        self._wake = asyncio.Event()
+        self._error: CallError | None = None
+
+    async def wait(self, table: TableName, since: RowMark | None, timeout_s: float) -> RowsSeen:
+        """What was seen: at once where the counts are others than `since`, else when they change, or at the end.
+
+        Raises: LimitReached (`busy`); StaleSchema; Unavailable where the database could not be asked.
+        """
+        if len(self.waiting) >= MAX_WAITING:
+            raise LimitReached(
+                ErrorCode.BUSY,
+                f"{MAX_WAITING} calls wait for changes of '{self._database.name}', and more may not",
+                "Try again in a few seconds.",
+                retryable=True,
+            )
+        wait = _Wait(table, since)
+        self.waiting.add(wait)
+        self._wake.set()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await wait.over.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self.waiting.discard(wait)
+        if wait.gone:
+            raise StaleSchema(
+                f"table '{table.name}' is no longer there",
+                "It was dropped or renamed. list_tables tells the tables there are now.",
+            )
+        if wait.now is None or (self._error is not None and not wait.over.is_set()):
+            raise self._error or _no_answer(self._database.name)
+        comparable = wait.since if wait.since is not None and wait.since.epoch == wait.now.epoch else None
+        return RowsSeen(changed=wait.over.is_set(), since=comparable, now=wait.now, own=wait.own)
+
+    def wrote(self, tables: Iterable[TableName]) -> None:
+        """This server has committed rows of these tables: who waits for them is told by a reading made now."""
+        written = set(tables)
+        for wait in self.waiting:
+            wait.own = wait.own or (wait.now is not None and wait.table in written)
+            if wait.own:
+                self._wake.set()
+
+    async def run(self) -> None:
+        """Reads while somebody waits, until it is cancelled."""
+        while True:
+            await self._wake.wait()
+            try:
+                async with self._database.single() as connection:
+                    await self._follow(connection)
+            except Exception as error:  # noqa: BLE001 - the boundary of the task: who waits is told at their end
+                self._failed(error)
+                await asyncio.sleep(RECONNECT_WAIT_S)
+                if self.waiting:
+                    self._wake.set()
+
+    async def _follow(self, connection: Connection) -> None:
+        """Returns when nobody has waited for `LINGER_S`."""
+        counters = self._database.dialect.counters
+        epoch = token_hex(4) if counters.of_connection else ""
+        wanted_at = time.monotonic()
+        while time.monotonic() - wanted_at < LINGER_S:
+            self._wake.clear()
+            waiting = list(self.waiting)
+            if waiting:
+                wanted_at = time.monotonic()
+                tables = list({wait.table for wait in waiting})
+                async with asyncio.timeout(READ_TIMEOUT_S):
+                    found = await counters.read(connection, tables)
+                self._error = None
+                for wait in waiting:
+                    counts = found.get(wait.table)
+                    wait.take(None if counts is None else RowMark(epoch, counts))
+            try:
+                async with asyncio.timeout(counters.interval_s if self.waiting else LINGER_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def _failed(self, error: Exception) -> None:
+        translated = error if isinstance(error, CallError) else self._database.dialect.translate(error, None)
+        if translated is None and not isinstance(error, TimeoutError):
+            self._observe(InternalFailure(where="waiting for changes of rows", traceback=type(error).__name__))
+        self._error = translated or _no_answer(self._database.name)
+
+
+def _no_answer(source: str) -> Unavailable:
+    return Unavailable(
+        ErrorCode.DATABASE_UNAVAILABLE,
+        f"database '{source}' could not be asked whether rows have changed",
+        "Call again, with the same 'since' if you have one: nothing is missed.",
+    )

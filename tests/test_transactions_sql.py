@@ -1,0 +1,127 @@
+"""A caller's own statements in a transaction over several calls: what they may do to it, and what they leave behind."""
+
+import pytest
+
+from tests.accounts import PLACES, POSTGRESQL, begun, held, stored, with_accounts
+from tests.conftest import Place
+from tests.peers import Peer, inside
+
+
+@pytest.fixture
+def accounts(place: Place) -> Place:
+    return with_accounts(place)
+
+
+async def sql(peer: Peer, id_: str, text: str) -> list[dict[str, object]]:
+    answer = await peer.call("execute_sql", {"sql": text, "transaction_id": id_})
+    assert "error" not in answer, answer
+    rows: list[dict[str, object]] = answer.get("rows", [])
+    return rows
+
+
+@PLACES
+async def test_statements_see_and_make_what_the_transaction_holds(accounts: Place) -> None:
+    async with inside(accounts.url, access__mode="write", access__sql="write") as program:
+        id_ = await begun(program.peer)
+        rows = [{"id": 3, "balance": 5}]
+        await program.peer.call("insert_accounts", {"rows": rows, "transaction_id": id_})
+        for _ in range(2):
+            assert await sql(program.peer, id_, "SELECT count(*) AS n FROM accounts") == [{"n": 3}]
+        update = {"sql": "UPDATE accounts SET balance = balance + 1", "transaction_id": id_}
+        done = await program.peer.call("execute_sql", update)
+        assert (done["affected"], done["outcome"]) == (3, "in_transaction")
+        failed = await program.peer.error("execute_sql", {**update, "sql": "UPDATE accounts SET balance = -1"})
+        assert failed["code"] == "check_violation"
+        asked = {"sql": "SELECT * FROM accounts", "transaction_id": id_}
+        assert (await program.peer.call("explain_query", asked))["plan"]
+        read = await program.peer.rows("query_accounts", {"order_by": ["id"], "transaction_id": id_})
+        assert [row["balance"] for row in read] == [101, 51, 6]
+        assert stored(accounts) == [(1, 100), (2, 50)]
+        ended = await program.peer.call("commit_transaction", {"transaction_id": id_})
+        assert ended["rows"] == 4
+        assert {"tool": "execute_sql", "calls": 3, "rows": 3} in ended["operations"]
+        assert (held(program), stored(accounts)) == (0, [(1, 101), (2, 51), (3, 6)])
+
+
+@PLACES
+async def test_where_sql_may_only_read_it_does_so_in_a_transaction_that_writes(accounts: Place) -> None:
+    if accounts.product == "postgresql":
+        accounts.execute(
+            "CREATE FUNCTION spend() RETURNS integer LANGUAGE sql AS "
+            "'UPDATE accounts SET balance = 0 WHERE id = 1 RETURNING 1'"
+        )
+    async with inside(accounts.url, access__mode="write", access__sql="read") as program:
+        id_ = await begun(program.peer)
+        writing = ["UPDATE accounts SET balance = 0", "UPDATE accounts SET balance = 0 RETURNING id", "COMMIT"]
+        if accounts.product == "postgresql":
+            writing += ["SELECT spend()", "SET LOCAL transaction_read_only = off", "ROLLBACK TO SAVEPOINT call"]
+        for text in writing:
+            error = await program.peer.error("execute_sql", {"sql": text, "transaction_id": id_})
+            assert error["code"] in ("not_allowed", "read_only"), text
+        where = {"where": {"id": 2}, "set": {"balance": 1}, "transaction_id": id_}
+        assert (await program.peer.call("update_accounts", where))["updated"] == 1
+        await program.peer.call("commit_transaction", {"transaction_id": id_})
+        assert stored(accounts) == [(1, 100), (2, 1)]
+
+
+@POSTGRESQL
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("COMMIT", "(COMMIT): everything done in it is committed"),
+        ("COMMIT AND CHAIN", "(COMMIT): everything done in it is committed"),
+        ("ROLLBACK", "(ROLLBACK): everything done in it is undone"),
+        ("ROLLBACK AND CHAIN", "(ROLLBACK): everything done in it is undone"),
+        ("ROLLBACK TO SAVEPOINT call", "(ROLLBACK): everything done in it is undone"),
+    ],
+)
+async def test_a_statement_that_ends_the_transaction_is_told(accounts: Place, text: str, told: str) -> None:
+    async with inside(accounts.url, access__mode="write", access__sql="write") as program:
+        id_ = await begun(program.peer)
+        await sql(program.peer, id_, "UPDATE accounts SET balance = 1 WHERE id = 1")
+        error = await program.peer.error("execute_sql", {"sql": text, "transaction_id": id_})
+        assert (error["code"], error["message"]) == (
+            "not_allowed",
+            f"the statement has ended the transaction that it ran in {told}",
+        )
+        later = await program.peer.error("commit_transaction", {"transaction_id": id_})
+        assert later["message"] == f"this transaction has ended: a statement of its own has ended it {told}"
+        assert held(program) == 0
+        assert stored(accounts) == [(1, 1 if "committed" in told else 100), (2, 50)]
+
+
+@PLACES
+async def test_a_statement_that_would_end_the_transaction_is_refused_on_sqlite(accounts: Place) -> None:
+    async with inside(accounts.url, access__mode="write", access__sql="write") as program:
+        id_ = await begun(program.peer)
+        await sql(program.peer, id_, "UPDATE accounts SET balance = 1 WHERE id = 1")
+        if accounts.product == "sqlite":
+            for text in ("COMMIT", "ROLLBACK", "SAVEPOINT a", "RELEASE call", "PRAGMA query_only = ON"):
+                error = await program.peer.error("execute_sql", {"sql": text, "transaction_id": id_})
+                assert error["code"] == "not_allowed", text
+        await program.peer.call("commit_transaction", {"transaction_id": id_})
+        assert stored(accounts) == [(1, 1), (2, 50)]
+
+
+@POSTGRESQL
+async def test_what_a_statement_sets_is_met_by_nobody_else(accounts: Place) -> None:
+    async with inside(
+        accounts.url, access__mode="write", access__sql="write", pool__transaction_size=1, pool__size=1
+    ) as program:
+        for end in ("commit_transaction", "rollback_transaction"):
+            id_ = await begun(program.peer)
+            for text in (
+                "SET statement_timeout = 29000",
+                "SET DateStyle = 'German'",
+                "CREATE TEMP TABLE mine (id int)",
+            ):
+                await sql(program.peer, id_, text)
+            await program.peer.call(end, {"transaction_id": id_})
+        id_ = await begun(program.peer)
+        shown = await sql(
+            program.peer,
+            id_,
+            "SELECT current_setting('statement_timeout') AS a, current_setting('DateStyle') AS b, "
+            "to_regclass('t') AS c",
+        )
+        assert shown == [{"a": "30s", "b": "ISO, YMD", "c": None}]
