@@ -48,14 +48,15 @@ async def run(seconds: float, seed: int, only: Sequence[str]) -> Run:
     not_played: dict[str, str] = {}
     calm = next(fault for fault in FAULTS if fault.name == CALM)
     began = time.monotonic()
-    ending = asyncio.current_task()
-    assert ending is not None
-    # What was started and mounted is ended and unmounted.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.cancel)
+    ended = asyncio.Event()
+    # After the rounds that are being played: what was started and mounted is ended and unmounted.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
 
     def is_due(fault: Fault) -> bool:
         wanted = fault.least if seconds >= LONG_S else 1
-        return fault.name not in not_played and (time.monotonic() - began < seconds or strikes[fault.name] < wanted)
+        if ended.is_set() or fault.name in not_played:
+            return False
+        return time.monotonic() - began < seconds or strikes[fault.name] < wanted
 
     async def visit(theatre: Theatre, turn: int, faults: Sequence[Fault]) -> None:
         """One turn of these, one after the other."""

@@ -25,7 +25,6 @@ class Field:
     program: Program
     journal: Journal
     chances: random.Random
-    over: asyncio.Event
     inside: list[int] = field(default_factory=list)
     #: When the database (or the program) was back; the recovery is counted from here.
     back_at: float = 0.0

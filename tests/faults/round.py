@@ -93,7 +93,7 @@ async def play(fault: Fault, stage: Stage, seed: int) -> Round:
     chances = seeded(seed, place.name, program.transport, stage.rounds, fault.name)
     journal, over = Journal(f"{seed}-{place.name}-{program.transport}-{stage.rounds}"), asyncio.Event()
     await place.clear()
-    on = Field(place=place, program=program, journal=journal, chances=chances, over=over)
+    on = Field(place=place, program=program, journal=journal, chances=chances)
     writers = crew(journal, program.wire, chances, stage.tools, fault.kinds)
     working = [asyncio.create_task(writer.run(over)) for writer in writers]
     findings: list[Finding] = []
