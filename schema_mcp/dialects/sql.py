@@ -69,6 +69,9 @@ class SqlAccess(Protocol):
 
     #: Placeholders, for descriptions and messages.
     placeholders: str
+    #: A statement after which the limits that a caller's statement has set do not hold what ends its transaction; empty:
+    #: none can be set.
+    frees: str
 
     async def open(self, connection: _Connection, statement: SqlStatement) -> OpenSql:
         """The statement, in a transaction. Raises: CallError; whatever the driver raises, `translate` knows it.

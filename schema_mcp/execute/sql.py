@@ -129,6 +129,8 @@ class SqlExecutor:
                     run.add(rows)
                     await run.settle()
             if statement.writes:
+                if access.frees:
+                    await connection.execute(access.frees)
                 run.mark = await take_mark(connection, self.database.dialect)
                 left_s = ends_at - asyncio.get_running_loop().time()
                 run.committing = True

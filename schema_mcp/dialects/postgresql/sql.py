@@ -43,6 +43,7 @@ class PostgresqlSql:
     """See the module."""
 
     placeholders = "$1, $2, ..."
+    frees = "SET LOCAL statement_timeout = 0"
 
     async def open(self, connection: Connection, statement: SqlStatement) -> "OpenPostgresqlSql":
         """See `SqlAccess`."""

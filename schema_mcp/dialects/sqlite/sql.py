@@ -74,6 +74,7 @@ class SqliteSql:
     """See the module."""
 
     placeholders = "?, ?, ... or ?1, ?2, ..."
+    frees = ""
 
     async def open(self, connection: Connection, statement: SqlStatement) -> "OpenSqliteSql":
         """See `SqlAccess`."""
