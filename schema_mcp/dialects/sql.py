@@ -69,8 +69,8 @@ class SqlAccess(Protocol):
 
     #: Placeholders, for descriptions and messages.
     placeholders: str
-    #: A statement after which the limits that a caller's statement has set do not hold what ends its transaction; empty:
-    #: none can be set.
+    #: A statement after which limits that a caller has set do not hold what ends the transaction; empty: none
+    #: can be set.
     frees: str
 
     async def open(self, connection: _Connection, statement: SqlStatement) -> OpenSql:
