@@ -144,7 +144,7 @@ class Attempts:
 
     async def _attempt(self) -> list[list[Done]]:
         """One try. Every failure before COMMIT is sent leaves nothing written."""
-        self._connected = False
+        self._connected = self.committing = False
         self._step = self._steps[0]
         self._performer.mark = ""
         done: list[list[Done]] = []
@@ -235,6 +235,8 @@ class Attempts:
             refused = None if isinstance(error, CallError) else dialect.translate(error, self._step.table)
             if refused is not None and refused.code is not ErrorCode.DATABASE_UNAVAILABLE:
                 self.committing = False  # the database has answered, and it was not yes
+            if self.committing and _stays_open(connection):
+                self.committing = False
             if self.committing:
                 raise
             # After a cancel also where nothing was begun: the driver may still be stopping the statement.
@@ -245,6 +247,13 @@ class Attempts:
             refused.__cause__ = error
             return refused
         return None
+
+
+def _stays_open(connection: Connection) -> bool:
+    """Whether a COMMIT that has failed has left its transaction open, which SQLite's connection knows: what is rolled
+    back then was never committed (sqlite.org/lang_transaction.html section 2.1). PostgreSQL's is lost.
+    """
+    return not connection.is_closed() and bool(getattr(connection, "in_transaction", False))
 
 
 def _cause(failure: CallError) -> CallError:
