@@ -117,12 +117,14 @@ class SqlitePlace:
             except sqlite3.OperationalError:
                 held = 1
         journal = self.path.with_name(self.path.name + "-journal")
-        connections = program.files_of(self.path)
-        beside = sum(program.files_of(self.path.with_name(self.path.name + ending)) for ending in ("-wal", "-journal"))
+        opened = {end: program.files_of(self.path.with_name(self.path.name + end)) for end in ("", "-wal", "-journal")}
+        # While others hold a lock on the file, which in WAL they always do, SQLite keeps what closed connections had
+        # opened of it for the next (os_unix.c, unused file descriptors): there its connections have the log open.
+        connections = opened["-wal" if self.mode == "wal" else ""]
         return Remains(
             locks=held,
             transactions=int(journal.exists() and journal.stat().st_size > 0 and self.mode == "delete"),
-            files=program.files() - connections - beside,
+            files=program.files() - sum(opened.values()),
             threads=program.threads() - connections,
             connections=connections,
             held_connections=None,
