@@ -108,7 +108,8 @@ async def _running(
     changes = SchemaChanges()
     registry.subscribe(changes.replaced)
     swap = Swap(registry, build_settings, observe)
-    cache = ResultCache(cache_limits(settings)) if settings.cache.ttl_s else None
+    databases = {name: (url.host, url.port, url.database) for name, url in urls.items()}
+    cache = ResultCache(cache_limits(settings), databases=databases) if settings.cache.ttl_s else None
     sources = {
         source.name: wire(settings, source, urls[source.name], registry, swap, build_settings, observe, cache)
         for source in settings.served
@@ -149,6 +150,7 @@ async def _running(
     )
     reload = Reload(settings, sources, service, swap)
     reload.subscribe(lambda new: setattr(service.contexts, "idle_s", new.tools.context_idle_s))
+    reload.subscribe(lambda new: _read_alone(transactions) if policy(new).engine_read_only else None)
     app = App(
         sources=MappingProxyType(sources),
         registry=registry,
@@ -200,6 +202,11 @@ async def _settle(app: App) -> None:
         await source.keeper.opened.wait()
     await app.watcher.first_look.wait()
     app.service.freshness.ready.set()
+
+
+def _read_alone(transactions: Transactions) -> None:
+    """Nothing is written from now on, nor committed of what was written before."""
+    transactions.end_writing("it was rolled back because the server only reads now (access.mode)")
 
 
 def _status(app: App, caller: Caller, uptime_s: float) -> ServerStatus:

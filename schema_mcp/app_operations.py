@@ -45,9 +45,12 @@ class LongRunners:
         reopen = self.executor.database.reopening(operation_session_limits(settings))
         reopen_sql = self.sql.database.reopening(operation_sql_session_limits(settings))
 
+        limits = operation_execution_limits(settings)
+
         def resettle() -> None:
             reopen()
             reopen_sql()
+            self.executor.limits = self.sql.limits = limits
 
         return resettle
 

@@ -193,6 +193,44 @@ async def test_a_masked_or_hidden_value_comes_out_nowhere(cage: Place, caplog: p
     assert ear.calls > 300
 
 
+async def test_nor_by_way_of_an_operation_its_pages_or_its_progress(
+    cage: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    formats = cycle(("csv", "json"))
+    more: dict[str, Any] = {"tools__groups": ["set_context", "wait_for_change"], "operations__per_caller": 1}
+    async with inside(cage.url, **SETTINGS, **more) as program:
+        ear = Ear(program)
+        for tool in (await program.peer.client.list_tools()).tools:
+            if tool.name not in ("query_cage_birds", "query_cage_view", "insert_cage_birds"):
+                continue
+            for arguments in attempts(tool.name, tool.input_schema):
+                asked = {"tool": tool.name, "arguments": arguments, "format": next(formats)}
+                begun = await ear.call("start_operation", asked)
+                if "operation_id" not in begun:
+                    continue
+                page = {"operation_id": begun["operation_id"], "wait_s": 10, "limit": 1}
+                while cursor := (await ear.call("check_operation", page)).get("result", {}).get("next_cursor"):
+                    page["cursor"] = cursor
+            await ear.call("server_status", {})
+        for column in COLUMNS:
+            for value in (1, WORD, NUMBER):
+                await ear.call("set_context", {"filters": {column: value}})
+                await ear.call("query_cage_birds", {"limit": 1})
+                await ear.call("clear_context", {})
+        for table in ("cage_birds", "cage_view"):
+            await ear.call("wait_for_change", {"table": table, "timeout_s": 0.01})
+        given = [text for text in ear.heard if "standing filter" not in text]  # told again is what was given
+        ear.heard = [text for text in given if '"context"' not in text]
+        for observation in program.observed:
+            log(observation)
+        assert ear.betrayed([repr(program.observed), caplog.text]) == []
+    said = "".join(ear.heard)
+    assert said.count("***") > 50
+    assert said.count('"status":"succeeded"') > 50
+    assert '"code":"internal_error"' not in said
+
+
 async def test_no_function_of_the_database_tells_a_masked_value(cage: Place) -> None:
     """Where nothing is hidden either: hidden columns have a guard of their own."""
     if cage.product == "sqlite":

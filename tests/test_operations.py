@@ -217,6 +217,10 @@ async def test_an_operation_of_somebody_else_is_told_as_one_that_never_was(place
             for caller in (Caller(principal="bob"), Caller(session="s"), Caller()):
                 assert (await service.call(tool, own, caller)).json == never.json
         assert not (await service.call("check_operation", own, ada)).is_error
+        first = json.loads((await service.call("check_operation", {**own, "wait_s": 10, "limit": 1}, ada)).json)
+        page = {"cursor": first["result"]["next_cursor"]}
+        for of in ({"operation_id": "op_never"}, own):
+            assert (await service.call("check_operation", {**of, **page}, Caller(principal="bob"))).json == never.json
 
 
 @SQLITE

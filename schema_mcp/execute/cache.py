@@ -5,14 +5,15 @@ untrue goes at once.
     else: version of the source -> the call runs -> kept, if nothing was written to the source meanwhile
 
 A write through this server may touch more than the table that it names (cascades, triggers, what views show), so it
-drops all that was read of its source. What others write to the database is not known here: that is what the time to
-live is for. It knows no tools and no protocol, and nothing of it is stored anywhere.
+drops all that was read of its database, by whichever source. What others write to the database is not known here: that
+is what the time to live is for. It knows no tools and no protocol, and nothing of it is stored anywhere.
 """
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,22 +29,29 @@ class CacheLimits:
 class Kept:
     """An answer's JSON, how many rows it tells of, and when the call began that read them, by the cache's clock."""
 
-    source: str
+    database: Hashable
     json: bytes
     rows: int
     began_at: float
 
 
 class ResultCache:
-    """The answers of one process. `clock`: seconds that only grow."""
+    """The answers of one process. `clock`: seconds that only grow. `databases`: what each source is a view of, where
+    several may be of one."""
 
-    def __init__(self, limits: CacheLimits, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        limits: CacheLimits,
+        clock: Callable[[], float] = time.monotonic,
+        databases: Mapping[str, Hashable] = MappingProxyType({}),
+    ) -> None:
         self.limits = limits
+        self._databases = databases
         self.bytes = 0
         self._clock = clock
         self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
-        #: How often each source was written to.
-        self._writes: Counter[str] = Counter()
+        #: How often each database was written to.
+        self._writes: Counter[Hashable] = Counter()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -64,18 +72,20 @@ class ResultCache:
         """To be asked for before a call begins to read; what it gives keeps the call's answer (key, JSON, rows), unless
         the source was written to in between: then nobody knows on which side of it the answer is.
         """
-        began_at, writes = self._clock(), self._writes[source]
+        database = self._databases.get(source, source)
+        began_at, writes = self._clock(), self._writes[database]
 
         def keep(key: Hashable, json: bytes, rows: int) -> None:
-            if self._writes[source] == writes and len(json) <= self.limits.max_bytes:
-                self._put(key, Kept(source=source, json=json, rows=rows, began_at=began_at))
+            if self._writes[database] == writes and len(json) <= self.limits.max_bytes:
+                self._put(key, Kept(database=database, json=json, rows=rows, began_at=began_at))
 
         return keep
 
     def drop(self, source: str) -> None:
         """The source was written to, or may have been."""
-        self._writes[source] += 1
-        for key in [key for key, kept in self._kept.items() if kept.source == source]:
+        database = self._databases.get(source, source)
+        self._writes[database] += 1
+        for key in [key for key, kept in self._kept.items() if kept.database == database]:
             self._remove(key)
 
     def _put(self, key: Hashable, kept: Kept) -> None:

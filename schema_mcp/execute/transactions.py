@@ -116,6 +116,11 @@ class Transactions:
         for transaction in [one for one in self._open.values() if one.owner.session == session]:
             self._end(transaction, "its session has ended")
 
+    def end_writing(self, reason: str) -> None:
+        """Ends those that may write."""
+        for transaction in [one for one in self._open.values() if not one.status.read_only]:
+            self._end(transaction, reason)
+
     async def run(self) -> None:
         """Ends those whose time is over, until it is cancelled."""
         loop = asyncio.get_running_loop()

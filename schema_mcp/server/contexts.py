@@ -61,23 +61,45 @@ class Contexts:
 
         Raises: CallError: `context_ended`, `not_allowed` for SQL under standing filters.
         """
-        kept = self._find(call.caller.session)
-        if kept is None or call.name in _APART:
+        call = self.pinned(call)
+        context = call.context
+        if context is None or context == EMPTY:
             return catalog, call
+        tool = catalog.server_tools.get(call.name)
+        if tool is None:
+            action, properties = Action.READ, {}
+        else:
+            action, properties = tool.action, tool.input_schema(catalog.limits)["properties"]
+        refuse_sql(context, action)
+        arguments = with_defaults(context, action, properties, call.arguments)
+        return ContextView(of=catalog, context=context), replace(call, arguments=arguments)
+
+    def pinned(self, call: Call) -> Call:
+        """The call with what its session has set now. That holds for all of it, whatever becomes of the session.
+
+        Raises: CallError (`context_ended`).
+        """
+        if call.context is not None or call.name in _APART:
+            return call
+        kept = self._find(call.caller.session)
+        if kept is None:
+            return replace(call, context=EMPTY)
         if kept.context is None:
             raise CallError(
                 ErrorCode.CONTEXT_ENDED,
                 f"the context of this session ended: it was not used for {self.idle_s:g} s",
                 "Set it again with set_context, or call clear_context to go on without; nothing was run.",
             )
-        tool = catalog.server_tools.get(call.name)
-        if tool is None:
-            action, properties = Action.READ, {}
-        else:
-            action, properties = tool.action, tool.input_schema(catalog.limits)["properties"]
-        refuse_sql(kept.context, action)
-        arguments = with_defaults(kept.context, action, properties, call.arguments)
-        return ContextView(of=catalog, context=kept.context), replace(call, arguments=arguments)
+        return replace(call, context=kept.context)
+
+    def transaction_ended(self, session: str | None, id_: str) -> None:
+        """The session has been told of the end of that transaction: it is no longer its current one."""
+        kept = None if session is None else self._kept.get(session)
+        if session is None or kept is None or kept.context is None or kept.context.transaction_id != id_:
+            return
+        kept.context = replace(kept.context, transaction_id=None)
+        if kept.context == EMPTY:
+            del self._kept[session]
 
     def forget(self, session: str) -> None:
         """The session has ended."""

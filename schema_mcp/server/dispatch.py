@@ -12,17 +12,19 @@ from typing import Any, TypeAlias
 
 from schema_mcp.caller import Caller
 from schema_mcp.catalog.build import Catalog
-from schema_mcp.errors import CallError, ErrorCode, UnknownTool
+from schema_mcp.errors import CallError, ErrorCode, InvalidArgument, UnknownTool
 from schema_mcp.execute.cache import ResultCache
 from schema_mcp.execute.executor import Executor
 from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.execute.runs import Runs
 from schema_mcp.execute.sql import SqlExecutor
+from schema_mcp.execute.transaction import Transaction
 from schema_mcp.execute.transactions import Transactions
 from schema_mcp.server.batch import run_apart, run_together
 from schema_mcp.server.kept import key_of, may_be_kept
 from schema_mcp.server.service import UnknownToolError
 from schema_mcp.tools.base import AnswerPlan, SqlPlan, StatementPlan
+from schema_mcp.tools.context import Context
 from schema_mcp.tools.options import CallOptions, Report, RowSink, read_options, takes_options, within
 from schema_mcp.tools.target import Target
 from schema_mcp.tools.view import BatchCall, BatchPlan, CatalogView
@@ -42,6 +44,8 @@ class Call:
     sink: RowSink | None = None
     #: What the result's `_meta` is to say; whoever runs the call puts it there.
     meta: dict[str, Any] = field(default_factory=dict)
+    #: What its session had set when the call began; None: nobody has looked yet.
+    context: Context | None = None
 
     @property
     def client(self) -> str | None:
@@ -139,7 +143,15 @@ class Dispatch:
         """
         if options.transaction_id is None:
             return self.executors[source]
-        return self._transactions.find(options.transaction_id, call.caller, source)
+        return self._transaction(options.transaction_id, call, source)
+
+    def _transaction(self, id_: str, call: Call, source: str) -> Transaction:
+        try:
+            return self._transactions.find(id_, call.caller, source)
+        except InvalidArgument as error:
+            if call.context is not None and call.context.transaction_id == id_:
+                error.hint += " It is this session's current one: set_context with transaction_id: null ends that."
+            raise
 
     @property
     def _limits(self) -> ExecutionLimits:
@@ -150,7 +162,7 @@ class Dispatch:
         if options.transaction_id is None:
             shown = await self._sql[plan.source].run(plan, catalog.generation, options)
         else:
-            transaction = self._transactions.find(options.transaction_id, call.caller, plan.source)
+            transaction = self._transaction(options.transaction_id, call, plan.source)
             shown = await transaction.run_sql(plan, catalog.generation, options)
         return plan.answer(shown), len(shown.rows)
 
@@ -167,7 +179,11 @@ class Dispatch:
             return await run_together(plan, planned, runs, catalog.generation, options), 0
 
         async def called(name: str, arguments: Mapping[str, Any], left_s: float) -> bytes:
-            one = Call(name=name, arguments=within(arguments, options), caller=call.caller, left_s=left_s)
+            # Of the session's context all but its transaction: in which one a batch runs is said once, for all of it.
+            context = None if call.context is None else replace(call.context, transaction_id=None)
+            one = Call(
+                name=name, arguments=within(arguments, options), caller=call.caller, left_s=left_s, context=context
+            )
             try:
                 return (await self._again(one))[0]
             except UnknownToolError:

@@ -78,7 +78,8 @@ class OperationCalls:
         call = Call(name=name, arguments=arguments, caller=caller)
         try:
             operation = None
-            if "transaction_id" not in arguments and await self._service.tried(call, self._may_be_started):
+            call = self._service.contexts.pinned(call)
+            if not _in_a_transaction(call) and await self._service.tried(call, self._may_be_started):
                 operation = await self._operations.begin(caller, name, _digest(call), ResultFormat.JSON, rows=False)
         except (CallError, UnknownToolError):
             operation = None  # what is wrong with it the call itself tells
@@ -104,7 +105,7 @@ class OperationCalls:
         return {"running": len(running), "max_running": self._operations.limits.max_running, "yours": views}
 
     async def _start(self, catalog: Catalog, plan: StartPlan, call: Call, options: CallOptions) -> Answered:
-        inner = Call(name=plan.tool, arguments=plan.arguments, caller=call.caller)
+        inner = Call(name=plan.tool, arguments=plan.arguments, caller=call.caller, context=call.context)
         try:
             action, total = await self._service.tried(inner, self._planned)
         except UnknownToolError:
@@ -131,14 +132,16 @@ class OperationCalls:
         if options.transaction_id is not None:
             raise InvalidArgument(
                 ErrorCode.INVALID_ARGUMENT,
-                "an operation runs in no open transaction, and 'transaction_id' was given for it",
-                "Leave 'transaction_id' out, or make the call by itself within the transaction.",
+                "an operation runs in no open transaction, and this session has a current one (set_context)",
+                "Say transaction_id: null among its 'arguments', and it is committed by itself; or make the call by "
+                "itself, in the transaction.",
             )
         assert action is not None  # or there would be no plan
         total = None
         if (
             target is not None
             and isinstance(plan, StatementPlan)
+            and not target.standing
             and call.arguments.keys() <= {"table", "columns", "limit"}
         ):
             estimate = catalog.row_estimate(target)
@@ -186,9 +189,10 @@ class OperationCalls:
 
     async def _check(self, catalog: Catalog, plan: CheckPlan, call: Call, options: CallOptions) -> Answered:
         found = await self._operations.find(plan.id, call.caller)
+        page = plan.page()
         if isinstance(found, Operation) and plan.wait_s:
             await _wait(found, plan.wait_s)
-        return await self._told(found, plan)
+        return await self._told(found, page)
 
     async def _cancel(self, catalog: Catalog, plan: CancelPlan, call: Call, options: CallOptions) -> Answered:
         found = await self._operations.find(plan.id, call.caller)
@@ -261,7 +265,7 @@ class OperationCalls:
         record = view.record
         answer = None
         if record.status is OperationStatus.SUCCEEDED:
-            first = CheckPlan(id=record.id, row=0, offset=0, limit=1_000, wait_s=0, secret=self._secret)
+            first = CheckPlan(id=record.id, limit=1_000, wait_s=0, secret=self._secret)
             try:
                 answer = ToolAnswer((await self._result(found, view, first))[0], is_error=False)
             except OSError:
@@ -304,6 +308,11 @@ async def _wait(operation: Operation, limit_s: float) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(limit_s):
             await operation.ended.wait()
+
+
+def _in_a_transaction(call: Call) -> bool:
+    current = None if call.context is None else call.context.transaction_id
+    return call.arguments.get("transaction_id", current) is not None
 
 
 def _digest(call: Call) -> str:

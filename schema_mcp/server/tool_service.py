@@ -61,14 +61,14 @@ class CatalogToolService:
         self.instructions = instructions(tuple(executors))
         self.freshness = Freshness(registry, watcher, keepers)
         self.dispatch = Dispatch(executors, sql, transactions, self._call)
-        TransactionCalls(transactions, self.dispatch)
+        self.contexts = Contexts(context_idle_s)
+        self.contexts.add_to(self.dispatch)
+        TransactionCalls(transactions, self.dispatch, self.contexts.transaction_ended)
         self.dispatch.add(ActivatePlan, self._activate)
         Inquiries(watcher, keepers, status).add_to(self.dispatch)
         #: Calls as tasks, where the program is put together with them.
         self.tasks: TaskService | None = None
         self.activated = Activated()
-        self.contexts = Contexts(context_idle_s)
-        self.contexts.add_to(self.dispatch)
         #: Told of each session that has ended.
         self.forgetting: list[Callable[[str], None]] = [
             self.activated.forget,
@@ -140,6 +140,7 @@ class CatalogToolService:
 
         Raises: as `run`.
         """
+        call = self.contexts.pinned(call)
         name, arguments = call.name, call.arguments
         catalog = self._registry.current
         if len(catalog.schemas) < len(self.dispatch.executors) and not (name in _ALWAYS or name in catalog.table_tools):

@@ -1,6 +1,9 @@
 """Plans that begin and end transactions, and which of the open ones a call runs in."""
 
+from collections.abc import Callable
+
 from schema_mcp.catalog.build import Catalog
+from schema_mcp.errors import CallError
 from schema_mcp.execute.transactions import Transactions
 from schema_mcp.server.dispatch import Answered, Call, Dispatch
 from schema_mcp.tools.options import CallOptions
@@ -8,10 +11,11 @@ from schema_mcp.tools.transactions import BeginPlan, EndPlan
 
 
 class TransactionCalls:
-    """Runs such plans."""
+    """Runs such plans. `told`: a session has been told that its transaction of that id has ended."""
 
-    def __init__(self, transactions: Transactions, dispatch: Dispatch) -> None:
+    def __init__(self, transactions: Transactions, dispatch: Dispatch, told: Callable[[str | None, str], None]) -> None:
         self._transactions = transactions
+        self._told = told
         self._dispatch = dispatch
         dispatch.add(BeginPlan, self._begin)
         dispatch.add(EndPlan, self._end)
@@ -25,6 +29,13 @@ class TransactionCalls:
         return plan.answer(opened), 0
 
     async def _end(self, catalog: Catalog, plan: EndPlan, call: Call, options: CallOptions) -> Answered:
-        transaction = self._transactions.find(plan.id, call.caller)
-        ended = await (transaction.commit() if plan.commit else transaction.roll_back())
+        transaction = None
+        try:
+            transaction = self._transactions.find(plan.id, call.caller)
+            ended = await (transaction.commit() if plan.commit else transaction.roll_back())
+        except CallError:
+            if transaction is None or transaction.over:
+                self._told(call.caller.session, plan.id)
+            raise
+        self._told(call.caller.session, plan.id)
         return plan.answer(ended), 0

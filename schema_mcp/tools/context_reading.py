@@ -95,7 +95,8 @@ def _check_filter(view: CatalogView, name: str, value: Any) -> None:
             if standing(target, {name: value}):
                 return
         except InvalidArgument as error:
-            unfit = error
+            if error.code is not ErrorCode.NOT_ALLOWED:  # such a column is there for nobody's conditions
+                unfit = error
     if unfit is not None:
         raise InvalidArgument(unfit.code, f"'filters': {unfit.message}", "Send a value of the column's type.")
     known = {key for target in view.targets.values() for key in target.keys.values()}

@@ -22,15 +22,24 @@ _HINT = "get_context shows the standing filters of this session; set_context cha
 
 
 def standing(target: Target, filters: Mapping[str, Any]) -> tuple[Standing, ...]:
-    """Those of the filters (values by column name) that the table has a column for that may be read and compared.
+    """Those of the filters (values by column name) that the table has a column for.
 
-    Raises: InvalidArgument (`invalid_value`, `invalid_operator`) for a value that does not fit the column.
+    Raises: InvalidArgument: `invalid_value`, `invalid_operator` for a value that does not fit the column, `not_allowed`
+    for a column whose values nobody may compare: without it the table would be read whole.
     """
     made = []
     for name, given in filters.items():
         column = target.by_key.get(name)
-        if column is None or not column.readable or column.masked:
+        if column is None:
             continue
+        if not column.readable or column.masked:
+            why = "is masked" if column.masked else "may not be read"
+            raise InvalidArgument(
+                ErrorCode.NOT_ALLOWED,
+                f"the standing filter on '{name[:100]}' cannot hold for table '{target.display}': its column of that "
+                f"name {why}",
+                _HINT,
+            )
         if "eq" not in operators_of(target.table, column):
             raise InvalidArgument(
                 ErrorCode.INVALID_OPERATOR,

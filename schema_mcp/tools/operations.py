@@ -8,7 +8,7 @@ import io
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeAlias
 
@@ -46,14 +46,22 @@ class StartPlan:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckPlan:
     """How the operation stands. Of its rows `limit`, from that many and that byte of the file on. `wait_s`: for its end
-    at most."""
+    at most. `cursor`: as it was given; read once it is known whose the operation is, so that no cursor tells of it."""
 
     id: str
-    row: int
-    offset: int
     limit: int
     wait_s: float
     secret: CursorSecret
+    cursor: str | None = None
+    row: int = 0
+    offset: int = 0
+
+    def page(self) -> "CheckPlan":
+        """The same from where its cursor says. Raises: InvalidArgument (`invalid_cursor`)."""
+        if self.cursor is None:
+            return self
+        row, offset = read_page_cursor(self.secret, self.id, self.cursor)
+        return replace(self, row=row, offset=offset)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

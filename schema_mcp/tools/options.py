@@ -124,9 +124,9 @@ def read_options(
 def within(arguments: Mapping[str, Any], options: CallOptions) -> Mapping[str, Any]:
     """The arguments of a call of a batch, in the transaction that the batch was sent in.
 
-    Raises: InvalidArgument where they name another.
+    Raises: InvalidArgument where they name another, or one and the batch none.
     """
-    if options.transaction_id is None:
+    if options.transaction_id is None and arguments.get("transaction_id") is None:
         return arguments
     if arguments.get("transaction_id", options.transaction_id) != options.transaction_id:
         raise InvalidArgument(

@@ -7,7 +7,7 @@ from schema_mcp.caller import Caller
 from schema_mcp.errors import ErrorCode, InvalidArgument
 from schema_mcp.tools.arguments import read_limit, read_text, refuse_unknown
 from schema_mcp.tools.base import Action, JsonSchema
-from schema_mcp.tools.operations import MAX_WAIT_S, CheckPlan, read_page_cursor
+from schema_mcp.tools.operations import MAX_WAIT_S, CheckPlan
 from schema_mcp.tools.target import ToolLimits
 from schema_mcp.tools.values import shown
 from schema_mcp.tools.view import CatalogView
@@ -47,12 +47,9 @@ class CheckOperationTool:
         """Which. Raises: InvalidArgument."""
         refuse_unknown(arguments, _ARGUMENTS)
         id_ = read_operation_id(arguments)
-        cursor = read_text(arguments, "cursor")
-        row, offset = (0, 0) if cursor is None else read_page_cursor(view.cursor_secret, id_, cursor)
         return CheckPlan(
             id=id_,
-            row=row,
-            offset=offset,
+            cursor=read_text(arguments, "cursor"),
             limit=read_limit(arguments, "limit", view.limits.default_limit, view.limits.max_rows),
             wait_s=_read_wait(arguments.get("wait_s")),
             secret=view.cursor_secret,

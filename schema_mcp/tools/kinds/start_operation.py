@@ -50,7 +50,7 @@ class StartOperationTool:
                 'Send for example {"tool": "query_orders", "arguments": {}}.',
             )
         given = read_object(arguments, "arguments") or {}
-        if "transaction_id" in given:
+        if given.get("transaction_id") is not None:
             raise InvalidArgument(
                 ErrorCode.INVALID_ARGUMENT,
                 "an operation runs in no transaction of yours: 'transaction_id' cannot be taken",
