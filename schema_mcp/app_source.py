@@ -172,7 +172,7 @@ def wire(
         acquire_timeout_s=settings.pool.acquire_timeout_s,
         beside=database,
     )
-    rows = RowWatch(database, observe)
+    rows = RowWatch(database, observe, listens=settings.watch.listen == "auto")
     ended = partial(cache.drop, source.name) if cache is not None else lambda: None
     writes = Writes(ended=ended, committed=rows.wrote)
     role = RoleCheck(database, observe)

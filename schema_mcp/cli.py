@@ -59,7 +59,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.command == "trigger" and arguments.action == "show" and arguments.database is None:
         from schema_mcp.commands.trigger import script
 
-        print(script("show"), end="")
+        print(script("show", arguments.rows), end="")
         return 0
     origin = _origin(arguments)
     settings = origin.read()
@@ -72,7 +72,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.command == "trigger":
         from schema_mcp.commands.trigger import apply
 
-        print(asyncio.run(apply(settings, arguments.action)))
+        print(asyncio.run(apply(settings, arguments.action, arguments.rows)))
         return 0
     if arguments.command == "history":
         from schema_mcp.commands.history import history
@@ -169,9 +169,18 @@ def _parser() -> argparse.ArgumentParser:
     history.add_argument("--json", action="store_true", help="as the tool schema_changes gives them")
     _source(history)
 
-    trigger = commands.add_parser("trigger", help="let PostgreSQL tell of changes at once (opt-in, needs a superuser)")
+    trigger = commands.add_parser(
+        "trigger", help="let PostgreSQL tell of changes at once (opt-in; of the schema: a superuser)"
+    )
     trigger.add_argument("action", choices=("show", "install", "uninstall"))
     trigger.add_argument("database", nargs="?", metavar="DATABASE", help=_DATABASE_HELP)
+    trigger.add_argument(
+        "--rows",
+        metavar="TABLE",
+        action="append",
+        default=[],
+        help="of rows of this table instead of the schema, as its owner; may be given several times",
+    )
     trigger.add_argument("--config", type=Path, metavar="FILE", help="configuration file (default: ./config.toml)")
     _source(trigger)
     return parser

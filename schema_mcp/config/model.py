@@ -71,7 +71,7 @@ class WatchSettings:
     debounce_s: float = 0.1
     #: "auto": the database's own catalog; "information_schema": the portable views, which tell less.
     reader: str = "auto"
-    #: "auto": hear of changes at once where the opt-in trigger is installed (PostgreSQL); "off": poll only.
+    #: "auto": hear of changes at once where the opt-in triggers are installed (PostgreSQL); "off": poll only.
     listen: str = "auto"
 
 

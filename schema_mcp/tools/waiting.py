@@ -7,6 +7,7 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from hashlib import blake2b
 from typing import Any
 
@@ -21,11 +22,40 @@ _MAX_TOKEN = 500
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """How often a trigger has told of a table since it began to tell of all its writes, which is the `epoch`."""
+
+    epoch: str
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
 class RowMark:
-    """What was counted of a table. `epoch`: of the connection, where counts of two cannot be compared."""
+    """What was counted of a table. `epoch`: of the connection, where counts of two cannot be compared.
+
+    `heard`: None where no trigger tells of all writes.
+    """
 
     epoch: str
     counts: Counts
+    heard: Heard | None = None
+
+
+class ToldBy(StrEnum):
+    """How a change of rows came to be known."""
+
+    TRIGGER = "trigger"
+    COUNTERS = "counters"
+
+
+def told_by(since: RowMark, now: RowMark) -> ToldBy | None:
+    """What says that rows have changed in between; None: nothing does.
+
+    Where a trigger has told of all there was, the counts are not asked: they come late, and count what was rolled back.
+    """
+    if since.heard is not None and now.heard is not None and since.heard.epoch == now.heard.epoch:
+        return ToldBy.TRIGGER if since.heard != now.heard else None
+    return ToldBy.COUNTERS if (since.epoch, since.counts) != (now.epoch, now.counts) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +69,13 @@ class SchemaMark:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowsSeen:
     """What became of a wait. `since`: None where the caller's mark cannot be compared any more. `own`: this server has
-    written to the table."""
+    written to the table. `told_by`: None where nothing changed, or only this server knows of it so far."""
 
     changed: bool
     since: RowMark | None
     now: RowMark
     own: bool
+    told_by: ToldBy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +105,8 @@ class WaitPlan:
 def token(mark: RowMark | SchemaMark, table: TableName | None) -> str:
     """For `since` of the next wait."""
     content: list[Any] = [mark.process, mark.generation] if isinstance(mark, SchemaMark) else [mark.epoch, mark.counts]
+    if isinstance(mark, RowMark) and mark.heard is not None:
+        content += [mark.heard.epoch, mark.heard.times]
     return base64.urlsafe_b64encode(orjson.dumps([_about(table), *content])).decode().rstrip("=")
 
 
@@ -83,15 +116,19 @@ def read_token(given: str | None, table: TableName | None) -> RowMark | SchemaMa
         return None
     try:
         padded = given[:_MAX_TOKEN].encode("ascii") + b"=" * (-len(given[:_MAX_TOKEN]) % 4)
-        about, first, second = orjson.loads(base64.urlsafe_b64decode(padded))
+        about, first, second, *heard = orjson.loads(base64.urlsafe_b64decode(padded))
     except (binascii.Error, ValueError, TypeError):
         raise _refused("'since' is no token of an earlier answer") from None
     if about != _about(table):
         raise _refused("'since' is of a wait for something else")
-    if table is None and isinstance(first, str) and isinstance(second, int):
+    if table is None and isinstance(first, str) and isinstance(second, int) and not heard:
         return SchemaMark(first, second)
     if table is not None and isinstance(first, str) and _are_counts(second):
-        return RowMark(first, second)
+        match heard:
+            case []:
+                return RowMark(first, second)
+            case [str(epoch), int(times)]:
+                return RowMark(first, second, Heard(epoch, times))
     raise _refused("'since' is no token of an earlier answer")
 
 

@@ -1,15 +1,18 @@
 """Waiting for rows of one source to change: one task and one connection for all who wait, and none while nobody does.
 
     somebody waits -> connect, read the counts of what is waited for every `interval_s` -> compare -> who waits is told
+                              and hear of commits at once, where the opt-in trigger tells of them (`hearing.py`)
 
 The connection is kept for a while after the last of them, for whoever goes on from what an earlier wait saw. It does
-not know what changed, only what the database counts; of writes of this server `wrote` is told at once.
+not know what changed, only what the database counts and that it was told; of writes of this server `wrote` is told at
+once. A mark is compared by what was heard only with one of the same connection and the same triggers, and by the counts
+else, so that nothing is missed where a connection or a trigger was lost for a while.
 """
 
 import asyncio
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from secrets import token_hex
 
 from schema_mcp.dialects.base import Connection
@@ -17,7 +20,8 @@ from schema_mcp.errors import CallError, ErrorCode, LimitReached, StaleSchema, U
 from schema_mcp.execute.engines import Database
 from schema_mcp.observe.events import InternalFailure, Observe
 from schema_mcp.schema.model import TableName
-from schema_mcp.tools.waiting import RowMark, RowsSeen
+from schema_mcp.tools.waiting import Heard, RowMark, RowsSeen, ToldBy, told_by
+from schema_mcp.watch.hearing import Hearing
 
 #: Calls that may wait at a time for one source.
 MAX_WAITING = 100
@@ -31,27 +35,54 @@ class _Wait:
     table: TableName
     since: RowMark | None
     now: RowMark | None = None
+    told_by: ToldBy | None = None
     own: bool = False
     gone: bool = False
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     def take(self, mark: RowMark | None) -> None:
         """The table's counts as they were just read; None: it is not there."""
+        if self.over.is_set():
+            return
         if mark is None:
             self.gone = True
             self.over.set()
             return
         self.since, self.now = self.since or mark, mark
-        if self.own or self.now != self.since:
+        self.told_by = told_by(self.since, mark)
+        # Of a write of this server a trigger tells in its own time, and once.
+        if self.told_by is not None or (self.own and mark.heard is None):
             self.over.set()
+
+    def hear(self, heard: Heard | None) -> None:
+        """A trigger has told of the table. Not before the first reading, which finds what was heard until then."""
+        if self.now is not None and not self.over.is_set():
+            self.now = replace(self.now, heard=heard)
+            self.told_by = ToldBy.TRIGGER
+            self.over.set()
+
+    def mark(self) -> RowMark:
+        """For the wait that goes on from this one, once `now` is there.
+
+        Where not all that was written since `since` was heard, it may not be counted yet either: the next wait goes by
+        the counts too, and so on until a change was told, after which whoever was told looks.
+        """
+        assert self.since is not None
+        assert self.now is not None
+        before, now = self.since.heard, self.now.heard
+        if self.over.is_set() or (before is not None and now is not None and before.epoch == now.epoch):
+            return self.now
+        return replace(self.now, heard=None)
 
 
 class RowWatch:
     """Of one source, from `run` on. Used from the event loop only."""
 
-    def __init__(self, database: Database, observe: Observe) -> None:
+    def __init__(self, database: Database, observe: Observe, *, listens: bool = True) -> None:
+        """`listens`: triggers are heard where they are."""
         self._database = database
         self._observe = observe
+        self._listens = listens
         #: Who waits now.
         self.waiting: set[_Wait] = set()
         self._wake = asyncio.Event()
@@ -87,7 +118,18 @@ class RowWatch:
         if wait.now is None or (self._error is not None and not wait.over.is_set()):
             raise self._error or _no_answer(self._database.name)
         comparable = wait.since if wait.since is not None and wait.since.epoch == wait.now.epoch else None
-        return RowsSeen(changed=wait.over.is_set(), since=comparable, now=wait.now, own=wait.own)
+        return RowsSeen(
+            changed=wait.over.is_set(),
+            since=comparable,
+            now=wait.mark(),
+            own=wait.own,
+            told_by=None if comparable is None else wait.told_by,
+        )
+
+    def _hear(self, table: TableName, heard: Heard | None) -> None:
+        for wait in self.waiting:
+            if wait.table == table:
+                wait.hear(heard)
 
     def wrote(self, tables: Iterable[TableName]) -> None:
         """This server has committed rows of these tables: who waits for them is told by a reading made now."""
@@ -114,6 +156,15 @@ class RowWatch:
         """Returns when nobody has waited for `LINGER_S`."""
         counters = self._database.dialect.counters
         epoch = token_hex(4) if counters.of_connection else ""
+        hearing: Hearing | None = None
+        if counters.triggers is not None and self._listens:
+            hearing = Hearing(counters.triggers, connection, self._hear)
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                await hearing.begin()
+
+        def heard(table: TableName) -> Heard | None:
+            return None if hearing is None else hearing.heard(table)
+
         wanted_at = time.monotonic()
         while time.monotonic() - wanted_at < LINGER_S:
             self._wake.clear()
@@ -123,10 +174,13 @@ class RowWatch:
                 tables = list({wait.table for wait in waiting})
                 async with asyncio.timeout(READ_TIMEOUT_S):
                     found = await counters.read(connection, tables)
+                    # After the counts: what is written while a trigger is taken away is heard, or counted later.
+                    if hearing is not None:
+                        await hearing.read(tables)
                 self._error = None
                 for wait in waiting:
                     counts = found.get(wait.table)
-                    wait.take(None if counts is None else RowMark(epoch, counts))
+                    wait.take(None if counts is None else RowMark(epoch, counts, heard(wait.table)))
             try:
                 async with asyncio.timeout(counters.interval_s if self.waiting else LINGER_S):
                     await self._wake.wait()

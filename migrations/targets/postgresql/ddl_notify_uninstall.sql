@@ -3,4 +3,11 @@
 DROP EVENT TRIGGER IF EXISTS schema_mcp_drop;
 DROP EVENT TRIGGER IF EXISTS schema_mcp_ddl;
 DROP FUNCTION IF EXISTS schema_mcp.notify_ddl();
-DROP SCHEMA IF EXISTS schema_mcp;
+
+DO $$
+BEGIN
+    DROP SCHEMA IF EXISTS schema_mcp;
+EXCEPTION WHEN dependent_objects_still_exist THEN
+    NULL;
+END
+$$;

@@ -7,7 +7,8 @@ nothing is counted but TRUNCATE.
 
 from collections.abc import Mapping, Sequence
 
-from schema_mcp.dialects.counters import Connection, Counts
+from schema_mcp.dialects.counters import Connection, Counts, RowTriggers
+from schema_mcp.dialects.postgresql.row_triggers import PostgresqlRowTriggers
 from schema_mcp.dialects.queries import load
 from schema_mcp.schema.model import TableKind, TableName
 
@@ -21,6 +22,7 @@ class PostgresqlCounters:
     of_connection = False
     interval_s = 0.5
     kinds = frozenset({TableKind.TABLE, TableKind.PARTITIONED})
+    triggers: RowTriggers | None = PostgresqlRowTriggers()
 
     async def read(self, connection: Connection, tables: Sequence[TableName]) -> Mapping[TableName, Counts]:
         """One statement for all of them."""

@@ -7,7 +7,7 @@ of whichever connection of this server is one of another connection too.
 import sqlite3
 from collections.abc import Mapping, Sequence
 
-from schema_mcp.dialects.counters import Connection, Counts
+from schema_mcp.dialects.counters import Connection, Counts, RowTriggers
 from schema_mcp.schema.model import TableKind, TableName
 
 
@@ -18,6 +18,7 @@ class SqliteCounters:
     of_connection = True
     interval_s = 0.1
     kinds = frozenset(TableKind)
+    triggers: RowTriggers | None = None
 
     async def read(self, connection: Connection, tables: Sequence[TableName]) -> Mapping[TableName, Counts]:
         """The same for all. Raises: sqlite3.Error, also where another file is there by now."""

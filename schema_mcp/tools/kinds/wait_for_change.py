@@ -13,7 +13,7 @@ from schema_mcp.tools.base import Action, JsonSchema
 from schema_mcp.tools.target import Target, ToolLimits
 from schema_mcp.tools.values import shown
 from schema_mcp.tools.view import CatalogView
-from schema_mcp.tools.waiting import RowMark, RowsSeen, SchemaSeen, WaitPlan, read_token, token
+from schema_mcp.tools.waiting import RowMark, RowsSeen, SchemaSeen, ToldBy, WaitPlan, read_token, token
 
 #: Seconds that a call waits which does not say how long.
 DEFAULT_S = 25.0
@@ -120,7 +120,11 @@ def _schema_answer(seen: RowsSeen | SchemaSeen, waited_s: float) -> bytes:
 def _rows_answer(target: Target, generation: int, seen: RowsSeen | SchemaSeen, waited_s: float) -> bytes:
     assert isinstance(seen, RowsSeen)
     told: dict[str, Any] = {"table": target.display, "changed": seen.changed}
-    if seen.changed and target.dialect.counters.of_tables:
+    if seen.told_by is not None:
+        told["told_by"] = seen.told_by
+    if seen.told_by is ToldBy.TRIGGER:
+        pass  # the counts do not have it yet
+    elif seen.changed and target.dialect.counters.of_tables:
         told |= _counted(seen.since, seen.now) if seen.since is not None else {"hint": _GO_ON}
     elif seen.changed and not seen.own:
         told["hint"] = _FILE if seen.since is not None else _GO_ON
