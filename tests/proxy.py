@@ -3,8 +3,8 @@
 It passes everything on until told otherwise. `stall`: nothing moves and nothing is closed. `forget`: that of the
 connections there are, for ever, while new ones are served. `reset`: every connection breaks. `lose`: what a pattern is
 in does not arrive, or the server's answer to it does not or by half, and its connection breaks. `swallow`: it does not
-arrive, and nothing breaks. `delay`: it arrives after its connection has broken. `slow`: what the server answers comes
-in small pieces.
+arrive, and nothing breaks. `withhold`: the same of the server's answer to it. `delay`: it arrives after its connection
+has broken. `slow`: what the server answers comes in small pieces.
 """
 
 import asyncio
@@ -89,6 +89,11 @@ class Proxy:
         self.lose(pattern)
         self._breaks = False
 
+    def withhold(self, pattern: bytes) -> None:
+        """Loses the reply to the next request with the pattern and what follows it, and nobody is told."""
+        self.lose(pattern, reply=True)
+        self._breaks = False
+
     def slow(self, bytes_per_s: float | None) -> None:
         """Passes replies on at this rate, a connection; at any again with None."""
         self._bytes_per_s = bytes_per_s
@@ -157,6 +162,8 @@ class Proxy:
                         writer.write(data[: len(data) // 2])
                         await writer.drain()
                     self._then()
+                    if not self._breaks:
+                        await asyncio.Event().wait()
                     return
                 while self._bytes_per_s is not None and data:
                     writer.write(data[:PIECE_BYTES])

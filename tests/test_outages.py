@@ -6,10 +6,11 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from schema_mcp.dialects.postgresql import dialect
 from tests.peers import Inside, inside
 from tests.postgres import PostgresServer
 from tests.proxy import proxied
-from tests.waiting import until
+from tests.waiting import until, until_it_holds
 
 ON_18 = pytest.mark.parametrize("own_server_session", ["18"], indirect=True)
 
@@ -231,6 +232,26 @@ async def test_a_network_that_stands_still_ends_calls_by_their_limit(home: Home)
             await succeed_at_once(program, 6)
         await until(lambda: home.active() == 0)
         assert home.rows() == 0
+
+
+@ON_18
+async def test_a_network_that_stands_still_is_known_also_by_calls_too_short_to_find_out(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialect, "CONNECT_TIMEOUT_S", 1.1)
+    async with proxied(home.url) as proxy, inside(proxy.url, pool__size=2, limits__call_timeout_s=1) as program:
+        await fill(program, 2)
+        proxy.stall()
+        assert (await program.peer.error(*QUERY))["code"] == "timeout"
+
+        async def is_away() -> bool:
+            code: str = (await program.peer.error(*QUERY))["code"]
+            return code == "database_unavailable"
+
+        await until_it_holds(is_away)
+        proxy.go_on()
+        async with asyncio.timeout(BACK_S):
+            await succeed_at_once(program, 6)
 
 
 @ON_18

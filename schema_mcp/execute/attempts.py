@@ -9,9 +9,12 @@ from collections.abc import Callable, Sequence
 
 from schema_mcp.dialects.base import Connection
 from schema_mcp.errors import CallError, ErrorCode, OutcomeUnknown, StaleSchema, StatementRefused
+from schema_mcp.execute.commit import GRACE_S, answered, find_out
 from schema_mcp.execute.engines import Database
 from schema_mcp.execute.exceeded import with_limit
-from schema_mcp.execute.outcome import Outcome, resolve, take_mark
+from schema_mcp.execute.finished import finished
+from schema_mcp.execute.once import Sent
+from schema_mcp.execute.outcome import Outcome, take_mark
 from schema_mcp.execute.perform import ExecutionLimits, Performer, Replaced, explained
 from schema_mcp.execute.retry import tried
 from schema_mcp.execute.rows import not_committed, too_long, unknown
@@ -32,7 +35,8 @@ _IN_THE_WAY = frozenset({"40001", "40P01", "53300"})
 class Attempts:
     """Runs the steps of one call, all of them in one transaction if they are more than one.
 
-    `committing`: COMMIT may have reached the database, and its answer has not come.
+    `committing`: COMMIT may have reached the database, and its answer has not come. `committed`: what was done, once it
+    has.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Attempts:
         observe: Observe = lambda _: None,
     ) -> None:
         self.committing = False
+        self.committed: list[list[Done]] | None = None
         self._observe = observe
         self._database = database
         self._limits = limits
@@ -56,12 +61,21 @@ class Attempts:
         self._limit = options.limit(limits.call_timeout_s)
         self._timeout_s = options.call_timeout_s(limits.call_timeout_s)
         self._performer = Performer(database, limits, options)
+        #: What the latest attempt has done so far.
+        self._done: list[list[Done]] = []
         #: The step that an attempt is at, and whether it had a connection.
         self._step = steps[0]
         self._connected = False
         self._ends_at = 0.0
         #: What a try before this one has left open.
         self._doubt: OutcomeUnknown | None = None
+
+    @property
+    def sent(self) -> Sent | None:
+        """Of a single step that was cut short: what it has left in the database, or may have; None: nothing."""
+        if self.committed is None and not self.committing:
+            return None
+        return Sent(self._done[0][0].result, self._performer.mark, committed=self.committed is not None)
 
     async def run(self) -> list[list[Done]]:
         """What each step gave.
@@ -94,6 +108,8 @@ class Attempts:
         except TimeoutError:
             if not limit.expired():
                 raise
+            if self.committed is not None:
+                return self.committed  # a moment too late, and true
             if self.committing or self._doubt is not None:
                 raise unknown(self._steps[0].plan, self._steps[0].table) from None
             raise too_long("call", self._timeout_s, retryable=True, limit=self._limit) from None
@@ -147,7 +163,7 @@ class Attempts:
         self._connected = self.committing = False
         self._step = self._steps[0]
         self._performer.mark = ""
-        done: list[list[Done]] = []
+        done = self._done = []
         ended: BaseException | None = None
         try:
             async with self._database.connection(self._client) as connection:
@@ -170,7 +186,7 @@ class Attempts:
     async def _resolve(self, done: Sequence[Sequence[Done]], lost: BaseException) -> None:
         """Returns if COMMIT has done what it was sent for. Raises: Unavailable if not; OutcomeUnknown."""
         if self._performer.mark or any(each.result.affected for part in done for each in part):
-            outcome = await resolve(self._database, self._performer.mark, self._left_s())
+            outcome = await find_out(self._database, self._performer.mark, self._left_s(), lost)
         else:
             outcome = Outcome.COMMITTED  # nothing was written, which is what the answer says
         self.committing = outcome is Outcome.UNKNOWN
@@ -184,18 +200,44 @@ class Attempts:
         return self._ends_at - asyncio.get_running_loop().time()
 
     async def _commit(self, connection: Connection) -> None:
-        """Waits for the answer for half of the time that is left at most, where the other half can find out about it.
+        """Waits for the answer for half of the time that is left at most, where the other half can find out about it;
+        cancelled, for a moment: as a rule it is on its way, and then there is no doubt.
 
-        Raises: whatever the driver raises.
+        Raises: as `answered`; Unavailable where the database has rolled back instead.
         """
-        dialect = self._database.dialect
+        database, dialect = self._database, self._database.dialect
         if dialect.outcomes and not self._performer.mark and not all(step.plan.identity for step in self._steps):
             self._performer.mark = await take_mark(connection, dialect)
-        limit_s = self._left_s() / 2 if self._performer.mark else None
+        mark = self._performer.mark
+        limit_s = self._left_s() / 2 if mark else None
         self.committing = True
-        async with asyncio.timeout(limit_s):
-            await connection.execute("COMMIT")
-        self.committing = False
+        sending, cancelled = await finished(
+            answered(database, connection, mark, limit_s, dialect.transactions.commit(connection)), GRACE_S
+        )
+        error = None if sending.cancelled() else sending.exception()
+        if error is None and (not sending.cancelled() or self._tells(connection)):
+            self.committing = False
+            if not dialect.transactions.is_open(connection) if sending.cancelled() else sending.result():
+                self.committed = self._done
+        if cancelled:
+            if error is not None and self._refuses(error):
+                self.committing = False
+            elif self.committing and not connection.is_closed():
+                await self._performer.roll_back(connection)  # what COMMIT has begun is stopped, not only left alone
+            raise asyncio.CancelledError
+        if error is not None:
+            raise error
+        if self.committed is None:
+            raise not_committed(self._step.plan, self._step.table)
+
+    def _tells(self, connection: Connection) -> bool:
+        """Whether a connection on which COMMIT was cancelled knows itself what became of it: one to a file does."""
+        return not self._database.dialect.outcomes and not connection.is_closed()
+
+    def _refuses(self, error: BaseException) -> bool:
+        """Whether the database has answered by this error."""
+        refused = None if isinstance(error, CallError) else self._database.dialect.translate(error, self._step.table)
+        return refused is not None and refused.code is not ErrorCode.DATABASE_UNAVAILABLE
 
     async def _transact(self, connection: Connection, done: list[list[Done]]) -> BaseException | None:
         """Runs the steps. What ends them early is returned if it leaves the connection usable, else raised."""
@@ -233,7 +275,7 @@ class Attempts:
         except BaseException as error:
             # An error of ours may have one of the driver's for its cause.
             refused = None if isinstance(error, CallError) else dialect.translate(error, self._step.table)
-            if refused is not None and refused.code is not ErrorCode.DATABASE_UNAVAILABLE:
+            if self._refuses(error):
                 self.committing = False  # the database has answered, and it was not yes
             if self.committing and _stays_open(connection):
                 self.committing = False

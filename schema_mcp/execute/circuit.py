@@ -20,6 +20,9 @@ FIRST_WAIT_S, MAX_WAIT_S = 0.05, 0.5
 #: How long somebody who wants a connection waits for the next try.
 PATIENCE_S = 0.75
 
+#: Who gives up connecting after so long has met a server that is slow to answer, if it does.
+CUT_SHORT_S = 0.2
+
 #: How the SQLSTATEs begin with which a server says that it lets nobody in now: connection exceptions; shutting down,
 #: crashed, starting.
 _LETS_NOBODY_IN = ("08", "57P01", "57P02", "57P03")
@@ -39,6 +42,7 @@ class Circuit:
         self._try_at = 0.0
         self._tries: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
+        self._closed = False
 
     @property
     def away(self) -> bool:
@@ -74,6 +78,11 @@ class Circuit:
         began = asyncio.get_running_loop().time()
         try:
             connection = await open_()
+        except asyncio.CancelledError:
+            slow = asyncio.get_running_loop().time() - began >= CUT_SHORT_S
+            if slow and not self._tries and not self._closed:
+                self._try()  # with all the time that connecting may take, of which each call has less
+            raise
         except Exception as error:
             self._heard(error, began)
             raise
@@ -81,7 +90,8 @@ class Circuit:
         return connection
 
     async def close(self) -> None:
-        """Ends what tries."""
+        """Ends what tries, for good."""
+        self._closed = True
         for task in self._tries:
             task.cancel()
         await asyncio.gather(*self._tries, return_exceptions=True)

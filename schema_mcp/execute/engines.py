@@ -46,6 +46,8 @@ class Database:
         self.queue = FairQueue(
             f"connections to database '{name}'", size, queue or QueueLimits(), wait_limit_s=acquire_timeout_s
         )
+        #: Taken by who asks about a COMMIT that is late.
+        self.asking = asyncio.Semaphore(2)
         self._url = url
         self._session = session
         target, options = dialect.engine_options(url, session)

@@ -17,6 +17,7 @@ from schema_mcp.execute.once import (
     no_key_in_a_batch,
     run_around,
 )
+from schema_mcp.execute.outcome import resolve
 from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.execute.steps import Done, Step, StepFailed
 from schema_mcp.execute.writes import UNTOLD, Writes
@@ -71,7 +72,13 @@ class Executor:
                 raise OutcomeUnknown(unknown.message, REPEAT) from unknown
         attempts = self._attempts(replace(plan, once=None), table, generation, options)
         try:
-            return await run_around(self.keys, plan, lambda: _alone(attempts), lambda: attempts.committing)
+            return await run_around(
+                self.keys,
+                plan,
+                lambda: _alone(attempts),
+                lambda: attempts.sent,
+                lambda mark: resolve(self.database, mark, options.call_timeout_s(self.limits.call_timeout_s)),
+            )
         except Replayed as done:
             return done.result(generation)
 

@@ -7,19 +7,35 @@ end of both. Elsewhere it is claimed in the server's own store before, and kept 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from schema_mcp.dialects.base import Connection, Dialect, DriverValue, Statement
 from schema_mcp.errors import ErrorCode, InvalidArgument, OutcomeUnknown, Unavailable
-from schema_mcp.state.keys import Held, Keys, Once
+from schema_mcp.execute.finished import finished
+from schema_mcp.execute.outcome import Outcome
+from schema_mcp.state.keys import Doubt, Held, Keys, Once
 from schema_mcp.state.place import NoPlace
 from schema_mcp.state.store import StoreError
 from schema_mcp.tools.base import Result, StatementPlan
 
 #: How long storing the end of a call may hold up its answer.
 KEEP_TIMEOUT_S = 5.0
-#: What to do where a key is kept beside the data and the answer to COMMIT was lost.
+#: How long claiming a key may go on once its call is cancelled.
+CLAIM_GRACE_S = 0.25
+#: What to do where the answer to COMMIT was lost, and it can be found out about by the key.
 REPEAT = "Repeat the call with the same idempotency_key: it is done once, and its answer tells."
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a call that was cut short has left in the database, or may have, unless `committed`. `mark`: as in
+    `outcome.py`, which can be asked about it; may be empty.
+    """
+
+    result: Result
+    mark: str
+    committed: bool
 
 
 class Replayed(Exception):
@@ -50,20 +66,29 @@ async def run_around(
     keys: Keys,
     plan: StatementPlan,
     run: Callable[[], Awaitable[Result]],
-    may_be_done: Callable[[], bool],
+    sent: Callable[[], Sent | None],
+    find_out: Callable[[str], Awaitable[Outcome]],
 ) -> Result:
     """What `run` gives, for the plan without its key, which is claimed in the store before, and kept with the answer.
 
-    `may_be_done`: of a run that failed. Raises: as `claim` and `run`.
+    `sent`: by a run that failed; None: it has left nothing. `find_out`: what became of the transaction of a mark.
+    Raises: as `claim` and `run`.
     """
     once = plan.once
     assert once is not None
-    await claim(keys, once)
+    await claim(keys, once, find_out)
     try:
         result = await run()
-    except BaseException:
-        if not may_be_done():
+    except BaseException as error:
+        left = sent()
+        if left is None:
             await settle(keys, once, None)
+        elif left.committed:
+            await settle(keys, once, plan.answer(left.result))
+        elif left.mark:
+            keys.doubt(once, Doubt(left.mark, plan.answer(left.result)))
+            if isinstance(error, OutcomeUnknown):
+                raise OutcomeUnknown(error.message, REPEAT) from error
         raise
     await settle(keys, once, plan.answer(result))
     return result
@@ -87,8 +112,9 @@ async def keep_beside(connection: Connection, dialect: Dialect, once: Once, answ
     await _rows(connection, dialect, "keep", once.principal, once.tool, once.key, answer.decode())
 
 
-async def claim(keys: Keys, once: Once) -> None:
-    """Makes the key the call's, in the store. Nothing was sent to the database before.
+async def claim(keys: Keys, once: Once, find_out: Callable[[str], Awaitable[Outcome]]) -> None:
+    """Makes the key the call's, in the store. Nothing was sent to the database before, unless by a call of this process
+    whose end nobody knew: then it is found out now.
 
     Raises: Replayed; InvalidArgument (`idempotency_conflict`; where there is no store); OutcomeUnknown; Unavailable.
     """
@@ -99,7 +125,9 @@ async def claim(keys: Keys, once: Once) -> None:
             "Leave it out. Whoever runs the server can apply migrations/targets/*/idempotency.sql, or set state.url.",
         )
     try:
-        held = await keys.claim(once)
+        held = await _claimed(keys, once)
+        if held is not None and held.answer is None and held.digest == once.digest:
+            held = await _settled(keys, once, held, find_out)
     except StoreError as error:
         raise Unavailable(
             ErrorCode.DATABASE_UNAVAILABLE,
@@ -117,6 +145,40 @@ async def settle(keys: Keys, once: Once, answer: bytes | None) -> None:
     """
     with suppress(StoreError, TimeoutError):
         await _completed(keys.release(once) if answer is None else keys.keep(once, answer.decode()))
+
+
+async def _claimed(keys: Keys, once: Once) -> Held | None:
+    """As `Keys.claim`; cancelled, it leaves no claim of a call that was never begun."""
+    claiming, cancelled = await finished(keys.claim(once), CLAIM_GRACE_S)
+    if cancelled:
+        if not claiming.cancelled() and claiming.exception() is None and claiming.result() is None:
+            await settle(keys, once, None)
+        raise asyncio.CancelledError
+    return claiming.result()
+
+
+async def _settled(keys: Keys, once: Once, held: Held, find_out: Callable[[str], Awaitable[Outcome]]) -> Held | None:
+    """What the key stands for, once the doubt about its call is over: None: it was not done, and the key is the
+    caller's.
+
+    A doubt is taken by one caller, so that no two of them find that the call was not done, and do it.
+    """
+    doubt = keys.take_doubt(once)
+    if doubt is None:
+        return held
+    outcome = Outcome.UNKNOWN
+    try:
+        outcome = await find_out(doubt.mark)
+    finally:
+        if outcome is not Outcome.ROLLED_BACK:
+            keys.doubt(once, doubt)
+    if outcome is Outcome.UNKNOWN:
+        return held
+    if outcome is Outcome.COMMITTED:
+        await settle(keys, once, doubt.answer)
+        return Held(held.digest, doubt.answer.decode())
+    await settle(keys, once, None)
+    return await _claimed(keys, once)
 
 
 def no_key_in_a_batch() -> InvalidArgument:

@@ -19,6 +19,8 @@ from schema_mcp.execute.engines import Database
 ASK_TIMEOUT_S = 5.0
 #: Between two questions, in seconds: at random up to the first, then up to twice as much each time, up to the last.
 FIRST_WAIT_S, MAX_WAIT_S = 0.05, 0.5
+#: The same where COMMIT may well be at work, and nobody is in a hurry.
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 4.0
 
 
 class Outcome(StrEnum):
@@ -54,17 +56,37 @@ async def resolve(database: Database, mark: str, timeout_s: float) -> Outcome:
     )
     try:
         async with asyncio.timeout(max(0.0, timeout_s)):
-            found: Outcome = await asking(_ask, database, mark)
+            found: Outcome = await asking(_ask, database, mark, ends=True)
             return found
     except TimeoutError:
         return Outcome.UNKNOWN
 
 
-async def _ask(database: Database, mark: str) -> Outcome | None:
-    """None: it is worth asking again."""
+async def heard(database: Database, mark: str, patience_s: float) -> Outcome:
+    """The same while COMMIT is on its way or at work, however long that takes; UNKNOWN where nobody can say so.
+
+    After `patience_s` a session that has not seen its COMMIT is ended. Of one database a few ask at a time: where many
+    wait for one disk, their questions must not take the connections that there are.
+    """
+    ends_at = asyncio.get_running_loop().time() + patience_s
+
+    async def ask() -> Outcome | None:
+        async with database.asking:
+            return await _ask(database, mark, ends=asyncio.get_running_loop().time() >= ends_at)
+
+    asking = AsyncRetrying(
+        wait=wait_random_exponential(multiplier=FIRST_PAUSE_S, max=MAX_PAUSE_S),
+        retry=retry_if_result(lambda outcome: outcome is None),
+    )
+    found: Outcome = await asking(ask)
+    return found
+
+
+async def _ask(database: Database, mark: str, *, ends: bool) -> Outcome | None:
+    """None: it is worth asking again. `ends`: a session that waits for its COMMIT is ended."""
     try:
         async with asyncio.timeout(ASK_TIMEOUT_S), database.single() as connection:
-            return await _outcome(connection, database.dialect, mark)
+            return await _outcome(connection, database.dialect, mark, ends=ends)
     except Exception as error:
         refused = error if isinstance(error, CallError) else database.dialect.translate(error, None)
         if refused is None:
@@ -72,7 +94,7 @@ async def _ask(database: Database, mark: str) -> Outcome | None:
         return None if refused.code is ErrorCode.DATABASE_UNAVAILABLE else Outcome.UNKNOWN
 
 
-async def _outcome(connection: Connection, dialect: Dialect, mark: str) -> Outcome | None:
+async def _outcome(connection: Connection, dialect: Dialect, mark: str, *, ends: bool) -> Outcome | None:
     ((said,),) = await _rows(connection, dialect, "outcome", mark)
     match said:
         case "committed":
@@ -82,7 +104,8 @@ async def _outcome(connection: Connection, dialect: Dialect, mark: str) -> Outco
         case "recovered" if await _rows(connection, dialect, "proof", mark):
             return Outcome.COMMITTED
         case "in progress":
-            await _rows(connection, dialect, "abandoned", mark)
+            if ends:
+                await _rows(connection, dialect, "abandoned", mark)
             return None
     return Outcome.UNKNOWN
 

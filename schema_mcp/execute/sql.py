@@ -14,10 +14,11 @@ from contextlib import asynccontextmanager, suppress
 from schema_mcp.dialects.base import Connection
 from schema_mcp.dialects.sql import OpenSql, SqlStatement
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown, Unavailable
+from schema_mcp.execute.commit import answered, find_out
 from schema_mcp.execute.cut import cut
 from schema_mcp.execute.engines import Database
 from schema_mcp.execute.exceeded import with_limit
-from schema_mcp.execute.outcome import Outcome, resolve, take_mark
+from schema_mcp.execute.outcome import Outcome, take_mark
 from schema_mcp.execute.perform import STOP_TIMEOUT_S, ExecutionLimits
 from schema_mcp.execute.queue import FairQueue
 from schema_mcp.execute.rows import write
@@ -94,6 +95,8 @@ class SqlExecutor:
         finally:
             if plan.writes:
                 self.writes.ended()
+            if run.committing:
+                self.on_write()  # nobody waits for it any more, and it may be done
         if plan.writes:
             self.on_write()
         return run.result(generation, access.plan_text(run.rows) if plan.explain else "")
@@ -112,7 +115,7 @@ class SqlExecutor:
 
     async def _resolve(self, run: "SqlRun", ends_at: float, lost: BaseException) -> None:
         """Returns if COMMIT has done what it was sent for. Raises: Unavailable if not; OutcomeUnknown."""
-        outcome = await resolve(self.database, run.mark, ends_at - asyncio.get_running_loop().time())
+        outcome = await find_out(self.database, run.mark, ends_at - asyncio.get_running_loop().time(), lost)
         if outcome is Outcome.UNKNOWN:
             raise _unknown() from lost
         if outcome is Outcome.ROLLED_BACK:
@@ -135,8 +138,8 @@ class SqlExecutor:
                 left_s = ends_at - asyncio.get_running_loop().time()
                 run.committing = True
                 try:
-                    async with asyncio.timeout(left_s / 2 if run.mark else None):
-                        await access.commit(connection, opened)
+                    committing = access.commit(connection, opened)
+                    await answered(self.database, connection, run.mark, left_s / 2 if run.mark else None, committing)
                 except BaseException as error:
                     refused = access.translate(error, statement)
                     run.committing = refused is None or refused.code is ErrorCode.DATABASE_UNAVAILABLE

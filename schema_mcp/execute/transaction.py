@@ -17,7 +17,7 @@ from schema_mcp.caller import Caller
 from schema_mcp.dialects.base import Connection
 from schema_mcp.dialects.transactions import TransactionEnded
 from schema_mcp.errors import CallError, ErrorCode, Unavailable
-from schema_mcp.execute.commit import Commit
+from schema_mcp.execute.commit import GRACE_S, Commit
 from schema_mcp.execute.engines import Database, Held
 from schema_mcp.execute.exceeded import with_limit
 from schema_mcp.execute.finished import finished
@@ -178,7 +178,7 @@ class Transaction:
             self._committing = True
             try:
                 # A cancel that comes too late to stop it changes nothing in what there is to tell.
-                sent, _ = await finished(commit.send(), STOP_TIMEOUT_S)
+                sent, _ = await finished(commit.send(), GRACE_S)
                 error = asyncio.CancelledError() if sent.cancelled() else sent.exception()
                 if error is not None:
                     await self._resolve(error, commit)
@@ -354,7 +354,7 @@ class Transaction:
             lost = await self._lost(refused or error, lambda _: None)
             raise lost from (None if lost is error else error)
         await self._leave(IN_DOUBT, clean=False)
-        outcome = await commit.outcome()
+        outcome = await commit.outcome(error)
         if outcome is Outcome.UNKNOWN:
             raise in_doubt() from error
         self.over = COMMITTED if outcome is Outcome.COMMITTED else ROLLED_BACK

@@ -7,6 +7,7 @@ is never done a second time.
 
 import json
 import time
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -15,6 +16,9 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from schema_mcp.state.place import NoPlace, Place
 from schema_mcp.state.store import Store, keys
+
+#: Calls whose end is unknown that are remembered at once.
+MAX_DOUBTS = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +42,27 @@ class Held:
     answer: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A call whose end was never heard of. `mark`: what its transaction is known by in the database. `answer`: its own
+    if it was done.
+    """
+
+    mark: str
+    answer: bytes
+
+
 class Keys:
-    """Of one database. `keep_s`: how long a key is remembered."""
+    """Of one database. `keep_s`: how long a key is remembered.
+
+    Doubts are remembered by this process alone, and the latest of them.
+    """
 
     def __init__(self, place: Place | NoPlace, identity: str, *, keep_s: float, lock_timeout_s: float) -> None:
         self.place = place
         self._store = None if isinstance(place, NoPlace) else Store(place, lock_timeout_s=lock_timeout_s)
         self._keep_s = keep_s
+        self._doubts: OrderedDict[Once, Doubt] = OrderedDict()
         # Neither the role nor what is selected makes it another database.
         known = json.loads(identity)
         members = ("product", "file", "host", "port", "database")
@@ -67,6 +85,7 @@ class Keys:
                 .returning(sa.true())
             )
             if claimed.first() is not None:
+                self._doubts.pop(once, None)  # of a call that is forgotten
                 return None
             found = (await connection.execute(sa.select(keys.c.digest, keys.c.answer).where(self._is(once)))).one()
             return Held(found.digest, found.answer)
@@ -82,6 +101,16 @@ class Keys:
         assert self._store is not None
         async with self._store.writing() as connection:
             await connection.execute(keys.delete().where(self._is(once)))
+
+    def doubt(self, once: Once, doubt: Doubt) -> None:
+        """Remembers it; the key stays claimed."""
+        self._doubts[once] = doubt
+        while len(self._doubts) > MAX_DOUBTS:
+            self._doubts.popitem(last=False)
+
+    def take_doubt(self, once: Once) -> Doubt | None:
+        """The doubt about the call, which nobody else is given meanwhile; None where there is none."""
+        return self._doubts.pop(once, None)
 
     def _is(self, once: Once) -> sa.ColumnElement[bool]:
         return sa.and_(
