@@ -12,7 +12,15 @@ import sqlalchemy as sa
 
 from schema_mcp.app_operations import operations
 from schema_mcp.app_reload import LOOK_INTERVAL_S, FileWatch, Reload
-from schema_mcp.app_settings import cache_limits, limits_in_force, policy, surface, tool_limits, transaction_limits
+from schema_mcp.app_settings import (
+    cache_limits,
+    limits_in_force,
+    policy,
+    readable,
+    surface,
+    tool_limits,
+    transaction_limits,
+)
 from schema_mcp.app_source import AppSource, database_url, wire
 from schema_mcp.caller import Caller
 from schema_mcp.catalog.build import BuildSettings, Catalog, build
@@ -147,6 +155,7 @@ async def _running(
         observe,
         max_bytes=settings.results.max_bytes,
         task_after_s=settings.operations.task_after_s,
+        rules=lambda: readable(reload.settings),
     )
     reload = Reload(settings, sources, service, swap)
     reload.subscribe(lambda new: setattr(service.contexts, "idle_s", new.tools.context_idle_s))

@@ -30,6 +30,15 @@ def policy(settings: Settings) -> Policy:
     )
 
 
+def readable(settings: Settings) -> str:
+    """What decides which values callers may see: the same text for the same rules."""
+    shown = [
+        (source.name, source.include, source.exclude, source.hide_columns, source.mask_columns)
+        for source in settings.served
+    ]
+    return repr((settings.access.rules, settings.access.sql == "off", sorted(shown)))
+
+
 def surface(settings: Settings) -> Surface:
     """What is listed."""
     return Surface(

@@ -50,6 +50,28 @@ async def test_nothing_is_committed_once_the_server_only_reads(accounts: Place) 
         assert stored(accounts) == [(1, 100), (2, 50)]
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+async def test_a_result_that_was_read_before_a_column_was_masked_is_shown_no_more(
+    accounts: Place, tmp_path: Path
+) -> None:
+    kept: dict[str, Any] = {"state__url": str(tmp_path / "state.sqlite")}
+    async with inside(accounts.url, **kept) as program:
+        started = await program.peer.call("start_operation", {"tool": "query_accounts"})
+        asked = {"operation_id": started["operation_id"], "wait_s": 10}
+        assert (await program.peer.call("check_operation", asked))["result"]["all_rows"] == 2
+        settings = program.app.reload.settings
+        masked = replace(settings, database=replace(settings.database, mask_columns=("balance",)))
+        await program.app.reload.apply(masked)
+        refused = await program.peer.error("check_operation", asked)
+        assert (refused["code"], "may be read has changed" in refused["hint"]) == ("unknown_operation", True)
+        await program.app.reload.apply(settings)
+        assert (await program.peer.call("check_operation", asked))["result"]["all_rows"] == 2
+    async with inside(accounts.url, **kept, database__hide_columns=["balance"]) as program:
+        assert (await program.peer.error("check_operation", asked))["code"] == "unknown_operation"
+    async with inside(accounts.url, **kept) as program:
+        assert (await program.peer.call("check_operation", asked))["result"]["all_rows"] == 2
+
+
 @PLACES
 async def test_a_write_by_one_source_drops_what_another_one_of_the_same_database_has_kept(accounts: Place) -> None:
     both = {"shop": accounts.url, "desk": accounts.url}

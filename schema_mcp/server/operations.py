@@ -8,7 +8,7 @@ It knows which calls may be started and what their answers look like; the protoc
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -47,7 +47,10 @@ _OF_A_PAGE = frozenset({"rows", "row_count", "next_cursor", "hint", "cut_columns
 
 
 class OperationCalls:
-    """Runs the plans of the three tools, and calls as tasks. `long`: runs operations' calls, under their limits."""
+    """Runs the plans of the three tools, and calls as tasks. `long`: runs operations' calls, under their limits.
+
+    `rules` tells by what it is decided now what may be read: a result that was read by others is not shown.
+    """
 
     def __init__(
         self,
@@ -58,7 +61,9 @@ class OperationCalls:
         *,
         max_bytes: int,
         task_after_s: float,
+        rules: Callable[[], str],
     ) -> None:
+        self._rules = rules
         self._operations = operations
         self._service = service
         self._long = long
@@ -80,7 +85,8 @@ class OperationCalls:
             operation = None
             call = self._service.contexts.pinned(call)
             if not _in_a_transaction(call) and await self._service.tried(call, self._may_be_started):
-                operation = await self._operations.begin(caller, name, _digest(call), ResultFormat.JSON, rows=False)
+                digest = self._digest(call)
+                operation = await self._operations.begin(caller, name, digest, ResultFormat.JSON, rows=False)
         except (CallError, UnknownToolError):
             operation = None  # what is wrong with it the call itself tells
         if operation is None:
@@ -111,7 +117,7 @@ class OperationCalls:
         except UnknownToolError:
             raise UnknownTool(plan.tool) from None
         operation = await self._operations.begin(
-            call.caller, plan.tool, _digest(inner), plan.format, rows=action in _WITH_ROWS, total=total
+            call.caller, plan.tool, self._digest(inner), plan.format, rows=action in _WITH_ROWS, total=total
         )
         await self._operations.tell(operation)
         told = self._operations.view(operation).members()
@@ -211,13 +217,19 @@ class OperationCalls:
             raise CallError(
                 ErrorCode.UNKNOWN_OPERATION,
                 "the operation succeeded, and its result is no longer here",
-                "It was kept by a server of another machine, or removed. Start it again if it only reads.",
+                "What may be read has changed since, or a server of another machine has kept it, or it was removed. "
+                "Start it again if it only reads.",
             ) from None
         return told[:-1] + b',"result":' + result + b"}", rows
 
     async def _result(self, found: Operation | OperationRecord, view: OperationView, page: CheckPlan) -> Answered:
-        """The answer of the call, or a page of the rows with what the answer says of all. Raises: OSError."""
+        """The answer of the call, or a page of the rows with what the answer says of all.
+
+        Raises: OSError where it is not there, or was read when other rules held.
+        """
         record, kept = view.record, self._operations.kept
+        if not record.digest.endswith(self._ruled()):
+            raise FileNotFoundError
         answer = found.answer if isinstance(found, Operation) and found.answer is not None else None
         if answer is None:
             answer = await kept.read_answer(record)
@@ -283,6 +295,13 @@ class OperationCalls:
             answer=answer,
         )
 
+    def _digest(self, call: Call) -> str:
+        """Of the call, and behind it of the rules that its result is read by."""
+        return query_digest(call.name, sorted(call.arguments.items(), key=lambda pair: str(pair[0]))) + self._ruled()
+
+    def _ruled(self) -> str:
+        return "." + query_digest(self._rules())
+
     @property
     def _secret(self) -> CursorSecret:
         return self._service.catalog.cursor_secret
@@ -313,10 +332,6 @@ async def _wait(operation: Operation, limit_s: float) -> None:
 def _in_a_transaction(call: Call) -> bool:
     current = None if call.context is None else call.context.transaction_id
     return call.arguments.get("transaction_id", current) is not None
-
-
-def _digest(call: Call) -> str:
-    return query_digest(call.name, sorted(call.arguments.items(), key=lambda pair: str(pair[0])))
 
 
 def _is_of(owner: Caller, caller: Caller) -> bool:
