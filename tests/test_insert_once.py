@@ -1,6 +1,7 @@
 """Idempotency keys: a call with one is done once, whatever is lost, cancelled, restarted or asked again."""
 
 import asyncio
+import random
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,32 @@ async def test_a_cancelled_call_gives_its_key_back(home: Home, tmp_path: Path, k
         await until_it_holds(is_done)
         assert (answers[-1]["inserted"], answers[-1].get("replayed")) == (1, None)
         assert home.rows() == 1
+
+
+async def test_calls_cancelled_at_any_moment_are_done_once_when_they_are_repeated(
+    cats: Place, settings: dict[str, Any]
+) -> None:
+    chance = random.Random(11)
+    async with inside(cats.url, **settings, pool__size=2) as program:
+
+        async def cancelled_and_repeated(number: int) -> None:
+            call = {"rows": [{"name": f"n{number}"}], "idempotency_key": f"k{number}"}
+            calling = asyncio.create_task(program.peer.call("insert_cats", call))
+            await asyncio.wait({calling}, timeout=chance.uniform(0, 0.03))
+            calling.cancel()
+            await asyncio.wait({calling})
+
+            async def is_done() -> bool:
+                """The key is given back a moment after the client has turned away."""
+                answer = await program.peer.call("insert_cats", call)
+                return answer.get("inserted") == 1
+
+            await until_it_holds(is_done)
+
+        for first in range(0, 32, 4):
+            await asyncio.gather(*[cancelled_and_repeated(number) for number in range(first, first + 4)])
+        assert sorted(await names(program)) == sorted(f"n{number}" for number in range(32))
+        await until(lambda: program.app.database.in_use == 0)
 
 
 async def test_a_key_in_a_transaction_of_several_calls_needs_the_table_beside_the_data(

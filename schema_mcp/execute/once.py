@@ -21,8 +21,6 @@ from schema_mcp.tools.base import Result, StatementPlan
 
 #: How long storing the end of a call may hold up its answer.
 KEEP_TIMEOUT_S = 5.0
-#: How long claiming a key may go on once its call is cancelled.
-CLAIM_GRACE_S = 0.25
 #: What to do where the answer to COMMIT was lost, and it can be found out about by the key.
 REPEAT = "Repeat the call with the same idempotency_key: it is done once, and its answer tells."
 
@@ -148,8 +146,11 @@ async def settle(keys: Keys, once: Once, answer: bytes | None) -> None:
 
 
 async def _claimed(keys: Keys, once: Once) -> Held | None:
-    """As `Keys.claim`; cancelled, it leaves no claim of a call that was never begun."""
-    claiming, cancelled = await finished(keys.claim(once), CLAIM_GRACE_S)
+    """As `Keys.claim`; cancelled, it leaves no claim of a call that was never begun.
+
+    It is not cut short, whose limits are the store's: then nobody could tell whose the claim is that is found later.
+    """
+    claiming, cancelled = await finished(keys.claim(once))
     if cancelled:
         if not claiming.cancelled() and claiming.exception() is None and claiming.result() is None:
             await settle(keys, once, None)
