@@ -10,11 +10,14 @@ import sys
 import time
 from collections.abc import Sequence
 
-from benchmarks import call, ddl, gate, language, listing, progress, read, start
+from benchmarks import call, ddl, gate, language, listing, memory, progress, read, start, transactions
 from benchmarks.databases import databases
 from benchmarks.figures import Figure, markdown, table
 
-SUBJECTS = {module.SUBJECT: module.measure for module in (gate, read, ddl, call, language, listing, progress, start)}
+SUBJECTS = {
+    module.SUBJECT: module.measure
+    for module in (gate, read, ddl, call, language, listing, progress, transactions, memory, start)
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -23,7 +23,7 @@ HANDSHAKE_VERSION = "2025-11-25"
 STATELESS_VERSION = "2026-07-28"
 _INFO = {"name": "benchmark", "version": "1"}
 #: What each request of the stateless era carries (MCP 2026-07-28, basic).
-_META = {
+META = {
     "io.modelcontextprotocol/protocolVersion": STATELESS_VERSION,
     "io.modelcontextprotocol/clientCapabilities": {},
     "io.modelcontextprotocol/clientInfo": _INFO,
@@ -64,7 +64,7 @@ class Peer:
         """The line that asks."""
         self._next_id += 1
         if self._stateless:
-            params = {**params, "_meta": _META}
+            params = {**params, "_meta": META}
         return orjson.dumps({"jsonrpc": "2.0", "id": self._next_id, "method": method, "params": params}) + b"\n"
 
     def call(self, tool: str, arguments: Mapping[str, Any]) -> bytes:
@@ -77,6 +77,15 @@ class Peer:
         while _NOTIFICATION in (answer := self._line(LIMIT_S))[:200]:
             self._notifications.append(answer)
         return answer
+
+    def exchange_all(self, lines: Sequence[bytes]) -> list[bytes]:
+        """Sends all of them and then waits for as many answers, in the order they come in."""
+        os.write(self._write_to, b"".join(lines))
+        answers: list[bytes] = []
+        while len(answers) < len(lines):
+            if _NOTIFICATION not in (answer := self._line(LIMIT_S))[:200]:
+                answers.append(answer)
+        return answers
 
     def next_notification(self, method: str) -> None:
         """Waits for the next one of that method."""

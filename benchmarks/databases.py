@@ -22,6 +22,9 @@ LABELS = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 ROWS = 100_000
 #: Rows of the table `sales`.
 MANY_ROWS = 1_000_000
+#: Rows of the table `numbers`, and characters of the one text of `documents`.
+VAST_ROWS = 10_000_000
+VAST_CHARACTERS = 200_000_000
 #: DDL statements a transaction: PostgreSQL locks every table it makes until the end.
 _BATCH = 100
 
@@ -111,6 +114,10 @@ class Databases:
         """
         return self._once(product, "language", lambda name: self._language(product, name))
 
+    def vast(self, product: str) -> str:
+        """`numbers` (`VAST_ROWS` rows), and `documents`, of one row with a text of `VAST_CHARACTERS`."""
+        return self._once(product, "vast", lambda name: self._vast(product, name))
+
     def _once(self, product: str, name: str, make: Callable[[str], str]) -> str:
         if (product, name) not in self._made:
             self._made[product, name] = make(name)
@@ -145,6 +152,23 @@ class Databases:
             f"CREATE TABLE incoming ({incoming.format(**_TYPES[product])})",
         ]
         return self._create(product, name, statements)
+
+    def _vast(self, product: str, name: str) -> str:
+        text = f"repeat('x', {VAST_CHARACTERS})"
+        stored = "ALTER TABLE documents ALTER body SET STORAGE EXTERNAL"  # as long on disk as it is
+        if product == "sqlite":
+            text, stored = f"hex(zeroblob({VAST_CHARACTERS // 2}))", "SELECT 1"
+        return self._create(
+            product,
+            name,
+            [
+                "CREATE TABLE numbers (id integer PRIMARY KEY, word text)",
+                f"INSERT INTO numbers SELECT n, 'word ' || n FROM {_numbers(product, VAST_ROWS)}",
+                "CREATE TABLE documents (id integer PRIMARY KEY, body text)",
+                stored,
+                f"INSERT INTO documents SELECT 1, {text}",
+            ],
+        )
 
     def _create(self, product: str, name: str, statements: list[str]) -> str:
         batches = [statements[start : start + _BATCH] for start in range(0, len(statements), _BATCH)]

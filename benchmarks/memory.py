@@ -1,0 +1,116 @@
+"""What the server's memory grows by at most while it answers: from a table of ten million rows, a row with one value of
+200 MB, and to clients that do not read.
+
+The peak is the kernel's own (VmHWM of /proc/PID/status, set back before), so that nothing between two looks is missed.
+"""
+
+import re
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack, closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+import orjson
+import psutil
+
+from benchmarks.client import META, PROGRAM, STATELESS_VERSION, Peer, serving
+from benchmarks.databases import LABELS, PRODUCTS, VAST_CHARACTERS, VAST_ROWS, Databases
+from benchmarks.figures import Budget, Figure
+from tests.peers import environment, http_server
+
+SUBJECT = "memory"
+ROUNDS = 3
+#: Clients that do not read, and the bytes that each keeps in its own buffer.
+READERS, BUFFER_BYTES = 50, 4_096
+#: How long answers may take to be made, and what is still on its way to arrive.
+LIMIT_S, SETTLE_S = 60.0, 1.0
+_GROWTH = Budget(limit=64.0, of="max", text="64 MiB")
+
+
+async def measure(databases: Databases, counts: Sequence[int]) -> list[Figure]:
+    """The number of tables does not matter here."""
+    figures = []
+    for product in PRODUCTS:
+        figures += _large(databases, product)
+        figures.append(await _slow_readers(databases, product))
+    return figures
+
+
+def _large(databases: Databases, product: str) -> list[Figure]:
+    calls: dict[str, tuple[str, dict[str, Any]]] = {
+        f"10,000 of {VAST_ROWS:,} rows": ("query_numbers", {"limit": 10_000}),
+        f"a count of {VAST_ROWS:,} rows": ("query_numbers", {"aggregate": ["count"]}),
+        f"one value of {VAST_CHARACTERS // 1_000_000} MB": ("query_documents", {}),
+    }
+    figures = []
+    with serving(PROGRAM, databases.vast(product)) as peer:
+        _make(peer, "query_numbers", {"limit": 10})
+        for what, (tool, arguments) in calls.items():
+            values = tuple(_growth(peer.pid, partial(_make, peer, tool, arguments)) for _ in range(ROUNDS))
+            figures.append(_figure(f"{what}, {LABELS[product]}", values))
+    return figures
+
+
+def _make(peer: Peer, tool: str, arguments: dict[str, Any]) -> None:
+    if b'"isError":true' in peer.exchange(peer.call(tool, arguments)):
+        raise RuntimeError(f"{tool} failed")
+
+
+async def _slow_readers(databases: Databases, product: str) -> Figure:
+    """Each asks for many rows and reads the first bytes of its answer alone."""
+    async with AsyncExitStack() as stack:
+        url = urlsplit(await stack.enter_async_context(http_server(databases.vast(product), environment({}))))
+        (server,) = [child for child in psutil.Process().children() if "http" in child.cmdline()]
+        with closing(_asking(url, 1)) as first:
+            first.recv(64)
+        values = tuple([_growth(server.pid, partial(_ask_all, url)) for _ in range(ROUNDS)])
+    return _figure(f"{READERS} clients that do not read their 10,000 rows, {LABELS[product]}, HTTP", values)
+
+
+def _ask_all(url: SplitResult) -> None:
+    with ExitStack() as sockets:
+        open_ = [sockets.enter_context(closing(_asking(url, 10_000))) for _ in range(READERS)]
+        for each in open_:
+            if not each.recv(64).startswith(b"HTTP/1.1 200"):
+                raise RuntimeError("a call failed")
+        time.sleep(SETTLE_S)
+
+
+def _asking(url: SplitResult, limit: int) -> socket.socket:
+    """A connection that has sent a call of the stateless era."""
+    tool = "query_numbers"
+    params = {"name": tool, "arguments": {"limit": limit}, "_meta": META}
+    body = orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
+    head = {
+        "Host": url.netloc,
+        "Content-Type": "application/json",
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": STATELESS_VERSION,
+        "Mcp-Method": "tools/call",
+        "Mcp-Name": tool,
+        "Content-Length": str(len(body)),
+    }
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+    connection.settimeout(LIMIT_S)
+    connection.connect((url.hostname, url.port))
+    lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
+    connection.sendall(f"POST {url.path} HTTP/1.1\r\n{lines}\r\n".encode() + body)
+    return connection
+
+
+def _growth(pid: int, run: Callable[[], None]) -> float:
+    """MiB that the process holds at most while it runs, beyond what it held before."""
+    before: int = psutil.Process(pid).memory_info().rss
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # sets the peak back (man 5 proc)
+    run()
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return max(0, int(peak) * 1024 - before) / 2**20
+
+
+def _figure(what: str, values: tuple[float, ...]) -> Figure:
+    return Figure(subject=SUBJECT, what=f"memory: {what}", unit="MiB more", values=values, budget=_GROWTH)
