@@ -21,12 +21,12 @@ import orjson
 LIMIT_S = 60.0
 HANDSHAKE_VERSION = "2025-11-25"
 STATELESS_VERSION = "2026-07-28"
-_INFO = {"name": "benchmark", "version": "1"}
+INFO = {"name": "benchmark", "version": "1"}
 #: What each request of the stateless era carries (MCP 2026-07-28, basic).
 META = {
     "io.modelcontextprotocol/protocolVersion": STATELESS_VERSION,
     "io.modelcontextprotocol/clientCapabilities": {},
-    "io.modelcontextprotocol/clientInfo": _INFO,
+    "io.modelcontextprotocol/clientInfo": INFO,
 }
 _NOTIFICATION = b'"method":"notifications/'
 
@@ -52,7 +52,7 @@ class Peer:
         """The handshake, where the era has one."""
         if self._stateless:
             return
-        given = {"protocolVersion": HANDSHAKE_VERSION, "capabilities": {}, "clientInfo": _INFO}
+        given = {"protocolVersion": HANDSHAKE_VERSION, "capabilities": {}, "clientInfo": INFO}
         self.ask("initialize", given)
         self._send({"jsonrpc": "2.0", "method": "notifications/initialized"})
 

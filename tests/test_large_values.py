@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import Place
 from tests.peers import LEGACY, Peer, inside, served
+from tests.test_operations import ended, start
 from tests.test_running import PLACES, POSTGRESQL
 
 CAP = 2_000
@@ -153,3 +154,56 @@ async def test_the_server_does_not_grow_with_what_the_database_holds(place: Plac
         assert (await peer.call("query_large", {"limit": 10_000}))["truncated"]
         assert (await peer.call("query_many", {"limit": 10_000}))["row_count"] == 10_000
         assert grown(process, before) < 64
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are told by Linux")
+@POSTGRESQL
+async def test_what_is_ordered_by_comes_no_larger_than_what_is_answered(place: Place) -> None:
+    place.execute(
+        "CREATE TABLE notes (id integer PRIMARY KEY, body text, size integer);"
+        "INSERT INTO notes SELECT n, repeat(chr(96 + n::integer), size), size"
+        " FROM unnest(array[10, 16383, 16384, 16385, 90000]) WITH ORDINALITY AS given (size, n)"
+    )
+    place.execute("CREATE VIEW huge AS SELECT n AS id, repeat('x', 30000000) AS body FROM generate_series(1, 2) AS n")
+    async with served(place.url, "stdio") as scene:
+        peer: Peer = await scene.join(LEGACY)
+        for columns in (["id"], ["id", "body"]):
+            found: list[int] = []
+            arguments: dict[str, Any] = {}
+            while True:
+                answer = await peer.call(
+                    "query_notes", {"columns": columns, "order_by": ["body"], "limit": 2} | arguments
+                )
+                found += [row["id"] for row in answer["rows"]]
+                if answer["next_cursor"] is None:
+                    break
+                arguments = {"cursor": answer["next_cursor"]}
+            assert found == [1, 2, 3, 4, 5]
+        process = server_process()
+        before = peak(process)
+        answer = await peer.call("query_huge", {"columns": ["id"], "order_by": ["body", "id"], "limit": 1})
+        assert answer["rows"] == [{"id": 1}]
+        assert answer["next_cursor"] is None
+        assert answer["hint"]
+        answer = await peer.call("query_huge", {"aggregate": ["count"], "group_by": ["body"], "order_by": ["body"]})
+        assert answer["cut_columns"] == ["body"]
+        assert grown(process, before) < 32
+
+
+@PLACES
+async def test_an_operation_keeps_each_row_once_where_a_large_one_is_among_them(place: Place) -> None:
+    made(place)
+    numbers = {"postgresql": "SELECT generate_series(1, 700) AS x"}.get(
+        place.product, "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 700) SELECT x FROM n"
+    )
+    place.execute(f"INSERT INTO notes (id, body) SELECT x, 'small' FROM ({numbers}) AS n")
+    place.execute(f"UPDATE notes SET body = {text(place, 'y', 2_100_000)} WHERE id = 650")
+    async with inside(place.url) as program:
+        id_ = await start(program.peer, "query_notes", {"limit": 1_000, "columns": ["id", "body"]})
+        answer = await ended(program.peer, id_)
+        assert answer["status"] == "succeeded"
+        rows = list((result := answer["result"])["rows"])
+        while result["next_cursor"] is not None:
+            result = (await ended(program.peer, id_, cursor=result["next_cursor"]))["result"]
+            rows += result["rows"]
+        assert [row["id"] for row in rows] == list(range(1, 701))

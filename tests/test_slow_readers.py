@@ -1,11 +1,13 @@
 """Clients over HTTP that take their time with an answer, or never take it."""
 
 import asyncio
+import gc
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from mcp_types import JSONRPCResponse
 
 from schema_mcp.caller import Caller
 from schema_mcp.server.service import ToolAnswer
@@ -83,3 +85,15 @@ async def test_the_oldest_answers_make_room_where_all_hold_too_much(monkeypatch:
     whole = [size > SIZE - 100 for size in sizes]
     assert whole[-2:] == [True, True]
     assert not whole[0]
+
+
+@ERAS
+async def test_an_answer_that_waits_for_its_client_is_held_once(era: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the bytes that are left of it: what the SDK made them of is gone."""
+    monkeypatch.setattr(unsent, "STUCK_S", LIMIT_S)
+    async with asyncio.timeout(LIMIT_S), AsyncExitStack() as stack:
+        client = await asking(stack, await stack.enter_async_context(http_server(Large(), structured=False)), era)
+        gc.collect()
+        held = [one.result for one in gc.get_objects() if isinstance(one, JSONRPCResponse) and one.id == 1]
+        assert all(len(str(result)) < 100 for result in held)
+        assert await rest(client) > SIZE - 100

@@ -157,6 +157,10 @@ class Statement:
 CUT_BYTES = "cut_bytes"
 
 
+#: An order key of fewer characters never comes cut, nor one of fewer than an answer may have bytes.
+LARGE_KEY_CHARACTERS = 16_384
+
+
 class LargeRows(Exception):
     """Among the rows of a statement is one that is too large to come unasked: ask for those of its `cut`."""
 

@@ -110,6 +110,12 @@ class SunkRows(Rows):
         self._written = 0
         sink.begin()
 
+    def restart(self) -> None:
+        """See `Rows`: what has gone into the sink is taken back."""
+        super().restart()
+        self._taken = self._written = 0
+        self._sink.begin()
+
     def lacks_total(self, plan: StatementPlan) -> bool:
         """See `Rows`."""
         return (self.full or plan.continues) and not (plan.counted and self._taken)

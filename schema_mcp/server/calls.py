@@ -5,7 +5,7 @@ back and release with awaits and expect one cancellation. Each call therefore ru
 """
 
 import asyncio
-from collections.abc import Coroutine, Hashable
+from collections.abc import Coroutine, Hashable, Mapping
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -32,6 +32,7 @@ class Way:
     def __init__(self) -> None:
         self.closed = False
         self._call: asyncio.Task[Any] | None = None
+        self._made: list[list[Any] | dict[str, Any]] = []
 
     def leads_from(self, call: asyncio.Task[Any]) -> None:
         """The call is cancelled when the way is closed."""
@@ -40,6 +41,16 @@ class Way:
     def has_answered(self, call: asyncio.Task[Any]) -> None:
         """Nothing is left to cancel, and its answer is not kept."""
         self._call = None
+
+    def keeps(self, result: Mapping[str, Any]) -> None:
+        """The result is on its way."""
+        self._made = [value for value in result.values() if isinstance(value, list | dict)]
+
+    def let_go(self) -> None:
+        """Empties the result, which has been written: the SDK remembers the last one of each session."""
+        for value in self._made:
+            value.clear()
+        self._made = []
 
     def close(self) -> None:
         """The client has gone."""

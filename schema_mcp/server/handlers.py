@@ -188,6 +188,8 @@ async def _lay_over(ctx: Context, call_next: CallNext) -> HandlerResult:
     if not bulk or not isinstance(result, dict):
         return result
     whole = {**result, **bulk}
+    if ctx.request is not None and (way := ctx.request.scope.get(WAY)) is not None:
+        way.keeps(bulk)
     bulk.clear()  # a timer of the request, such as that of its session's idle time, keeps the context of it
     return whole
 

@@ -22,7 +22,7 @@ from schema_mcp.tools.aggregate_grammar import Aggregate
 from schema_mcp.tools.arguments import read_limit, read_list, read_text
 from schema_mcp.tools.base import Result, StatementPlan
 from schema_mcp.tools.count import Counting, counting, read_count
-from schema_mcp.tools.cursor import query_digest, seal, unseal
+from schema_mcp.tools.cursor import LONG_KEY_HINT, is_sealable, query_digest, seal, unseal
 from schema_mcp.tools.filters import Conditions, clauses, read_conditions
 from schema_mcp.tools.groups import GroupKey, Having, Output, compared, read_group_order, read_having, read_outputs
 from schema_mcp.tools.order import Order, OrderKey, after
@@ -248,8 +248,11 @@ def _answer(
     result: Result,
 ) -> bytes:
     cursor = hint = None
-    if result.truncated and order_keys:
-        cursor = seal(target.cursor_secret, caller, target.digest, made_by(), result.keys[:order_keys])
+    keys = result.keys[:order_keys]
+    if result.truncated and order_keys and not is_sealable(keys, target.limits.max_bytes):
+        hint = LONG_KEY_HINT
+    elif result.truncated and order_keys:
+        cursor = seal(target.cursor_secret, caller, target.digest, made_by(), keys)
     elif result.truncated:
         hint = _NO_CURSOR_HINT
     return page(target, _named(outputs, result), total.total(result, continues=continues), cursor=cursor, hint=hint)

@@ -13,10 +13,15 @@ from typing import Any
 import orjson
 
 from schema_mcp.caller import Caller
-from schema_mcp.dialects.base import DriverValue
+from schema_mcp.dialects.base import LARGE_KEY_CHARACTERS, DriverValue
 from schema_mcp.errors import ErrorCode, InvalidArgument
 
 _MAC_BYTES = 16
+#: Why an answer that goes on has no cursor.
+LONG_KEY_HINT = (
+    "More rows match, but a page cannot begin behind a value as long as the last one of the order: "
+    "order by another column, or narrow the filters."
+)
 _AGAIN = "Repeat the query without 'cursor' to begin at the first page."
 
 
@@ -45,6 +50,12 @@ class CursorSecret:
 def query_digest(*parts: object) -> str:
     """What filters and order are compared by: equal for equal values, and hard to make equal for others."""
     return blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=9).hexdigest()
+
+
+def is_sealable(keys: Sequence[DriverValue], max_bytes: int) -> bool:
+    """Whether a page can begin behind these: a key as long as an answer may be has perhaps come cut."""
+    longest = max(max_bytes, LARGE_KEY_CHARACTERS)
+    return not any(isinstance(key, str | bytes) and len(key) >= longest for key in keys)
 
 
 def seal(secret: CursorSecret, caller: Caller, table_digest: str, query: str, keys: Sequence[DriverValue]) -> str:

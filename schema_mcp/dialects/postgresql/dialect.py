@@ -27,7 +27,7 @@ from schema_mcp.dialects.postgresql.aggregates import PostgresqlAggregates
 from schema_mcp.dialects.postgresql.connection import CancellingConnection
 from schema_mcp.dialects.postgresql.counters import PostgresqlCounters
 from schema_mcp.dialects.postgresql.fetch import QUERIES
-from schema_mcp.dialects.postgresql.row_object import UNBOUNDED, RowObject
+from schema_mcp.dialects.postgresql.row_object import UNBOUNDED, Key, RowObject, is_unbounded
 from schema_mcp.dialects.postgresql.sql import PostgresqlSql
 from schema_mcp.dialects.postgresql.transactions import PostgresqlTransactions
 from schema_mcp.dialects.queries import load
@@ -150,10 +150,15 @@ class PostgresqlDialect:
         self, columns: Sequence[tuple[str, sa.ColumnElement[Any], SqlType]], keys: Sequence[sa.ColumnElement[Any]]
     ) -> Sequence[sa.ColumnElement[Any]]:
         """The JSON object as text, made by the database; order keys as text, as they come back in."""
-        selected: list[sa.ColumnElement[Any]] = [sa.cast(key, sa.Text()) for key in keys]
-        if columns:
-            selected.insert(0, RowObject(columns, values.exact))
-        return selected
+        if not columns:
+            return [sa.cast(key, sa.Text()) for key in keys]
+        bounded = {id(column) for _, column, type_ in columns if not is_unbounded(type_)}
+        selected = [
+            Key(key) if isinstance(key, sa.ColumnClause) and id(key) not in bounded else sa.cast(key, sa.Text())
+            for key in keys
+        ]
+        large = [key for key in selected if isinstance(key, Key)]
+        return [RowObject(columns, values.exact, large), *selected]
 
     def fetch(self, connection: Connection, statement: Statement, max_rows: int) -> AsyncGenerator[list[Row], None]:
         """Few rows at once, many through a cursor."""

@@ -15,7 +15,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from schema_mcp.dialects.base import CUT_BYTES
+from schema_mcp.dialects.base import CUT_BYTES, LARGE_KEY_CHARACTERS
 from schema_mcp.schema.types import SqlType, TypeKind
 
 #: Rows up to here come in batches of hundreds.
@@ -45,12 +45,27 @@ class RowObject(FunctionElement[str]):
         self,
         columns: Sequence[tuple[str, sa.ColumnElement[Any], SqlType]],
         exact: Callable[[sa.ColumnElement[Any], SqlType], sa.ColumnElement[Any]],
+        keys: "Sequence[Key]" = (),
     ) -> None:
+        """`keys`: order keys of the row that may be large too."""
         self.labels = tuple(label for label, _, _ in columns)
+        self.keys = len(keys)
         self.may_be_large = any(is_unbounded(type_) for _, _, type_ in columns)
         whole = [exact(column, type_) for _, column, type_ in columns]
         cut = [_cut(column, type_, exact) for _, column, type_ in columns] if self.may_be_large else []
-        super().__init__(*whole, *cut)
+        super().__init__(*[key.clauses.clauses[0] for key in keys], *whole, *cut)
+
+
+class Key(FunctionElement[str]):
+    """An order key that may be large, as text, and of a large one the beginning: a statement to be cut gives so much of
+    it as an answer may have, which no cursor is made of.
+    """
+
+    inherit_cache = False
+    type = sa.Text()
+
+    def __init__(self, key: sa.ColumnElement[Any]) -> None:
+        super().__init__(sa.cast(key, sa.Text()))
 
 
 class _CutBytes(FunctionElement[int]):
@@ -85,7 +100,8 @@ def _cut(
 @compiles(RowObject)
 def _compile_row_object(element: RowObject, compiler: SQLCompiler, **options: Any) -> str:
     options.pop("add_to_result_map", None)
-    expressions = list(element.clauses.clauses)
+    keys = [compiler.process(key, **options) for key in element.clauses.clauses[: element.keys]]
+    expressions = list(element.clauses.clauses)[element.keys :]
     count = len(element.labels)
 
     def members(these: Sequence[Any]) -> str:
@@ -95,20 +111,31 @@ def _compile_row_object(element: RowObject, compiler: SQLCompiler, **options: An
         )
 
     whole = members(expressions[:count])
+    is_cut = CUT_BYTES in compiler.execution_options
+    small = (
+        "" if is_cut else "".join(f" AND coalesce(octet_length({key}), 0) <= {LARGE_KEY_CHARACTERS}" for key in keys)
+    )
     if not element.may_be_large:
-        return f"CAST((SELECT row_to_json(row_.*) FROM (SELECT {whole}) AS row_) AS TEXT)"  # noqa: S608 - compiled parts
+        row = f"CAST((SELECT row_to_json(row_.*) FROM (SELECT {whole}) AS row_) AS TEXT)"  # noqa: S608 - compiled parts
+        return f"CASE WHEN true{small} THEN {row} END" if small else row
     most, instead, beneath = LARGE_BYTES, "", ""
-    if CUT_BYTES in compiler.execution_options:
+    if is_cut:
         most, beneath = compiler.execution_options[CUT_BYTES], members(expressions[count:])
         instead = f" ELSE CAST((SELECT row_to_json(row_.*) FROM (SELECT {beneath}) AS row_) AS TEXT)"  # noqa: S608
     sized = "sized_"
-    while sized in beneath:  # a table of that name is meant there
+    while sized in beneath + small:  # a table of that name is meant there
         sized += "_"
     # OFFSET 0 keeps the planner from writing the object twice, and so from making it twice.
     return (
-        f"(SELECT CASE WHEN octet_length({sized}.x) <= {most} THEN {sized}.x{instead} END FROM "  # noqa: S608
+        f"(SELECT CASE WHEN octet_length({sized}.x) <= {most}{small} THEN {sized}.x{instead} END FROM "  # noqa: S608
         f"(SELECT CAST(row_to_json(row_.*) AS TEXT) AS x FROM (SELECT {whole}) AS row_ OFFSET 0) AS {sized})"
     )
+
+
+@compiles(Key)
+def _compile_key(element: Key, compiler: SQLCompiler, **options: Any) -> str:
+    most = max(LARGE_KEY_CHARACTERS, compiler.execution_options.get(CUT_BYTES, 0))
+    return f"left({compiler.process(element.clauses.clauses[0], **options)}, {most})"
 
 
 @compiles(_CutBytes)

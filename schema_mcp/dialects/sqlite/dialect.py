@@ -27,7 +27,7 @@ from schema_mcp.dialects.base import (
 from schema_mcp.dialects.counters import Counters
 from schema_mcp.dialects.queries import Query, load
 from schema_mcp.dialects.sql import SqlAccess
-from schema_mcp.dialects.sqlite import errors, inserts, reader, statements, values
+from schema_mcp.dialects.sqlite import errors, inserts, large, reader, statements, values
 from schema_mcp.dialects.sqlite.aggregates import SqliteAggregates
 from schema_mcp.dialects.sqlite.connection import DatabaseFile, SqliteConnection
 from schema_mcp.dialects.sqlite.counters import SqliteCounters
@@ -72,7 +72,7 @@ class SqliteDialect:
     outcomes: Mapping[str, Query] = MappingProxyType({})
     idempotency = load("schema_mcp.dialects.sqlite", "idempotency.sql")
     excess = ""
-    #: SQLite lives in this process: what it reads is here already, however it is asked.
+    #: Rows are not measured before they leave: SQLite stops at what is large, see `large`.
     unbounded: frozenset[TypeKind] = frozenset()
     sql: SqlAccess = SqliteSql()
     transactions: TransactionAccess = SqliteTransactions()
@@ -142,8 +142,8 @@ class SqliteDialect:
     def row(
         self, columns: Sequence[tuple[str, sa.ColumnElement[Any], SqlType]], keys: Sequence[sa.ColumnElement[Any]]
     ) -> Sequence[sa.ColumnElement[Any]]:
-        """The plain columns: `fetch` makes the JSON."""
-        return [*(column.label(label) for label, column, _ in columns), *keys]
+        """The columns as they are: `fetch` makes the JSON."""
+        return [*(large.placed(column).label(label) for label, column, _ in columns), *keys]
 
     def fetch(self, connection: Connection, statement: Statement, max_rows: int) -> AsyncGenerator[list[Row], None]:
         """See `statements.fetch`."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import sqlalchemy as sa
 
 from schema_mcp.dialects.sqlite.connection import DatabaseFileError
+from schema_mcp.dialects.sqlite.large import MAX_VALUE_BYTES, ValueTooLarge
 from schema_mcp.dialects.sqlite.statements import UnboundKey
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, StaleSchema, StatementRefused, Unavailable
 from schema_mcp.schema.model import Table
@@ -39,6 +40,12 @@ def translate(error: BaseException, table: Table | None) -> CallError | None:
         return None
     if isinstance(error, DatabaseFileError):
         return _unavailable(f"{text}.", "Check the path. A file that is put there is opened at the next call.")
+    if isinstance(error, ValueTooLarge):
+        return LimitReached(
+            ErrorCode.INVALID_VALUE,
+            f"A value is larger than a statement may look at here: {MAX_VALUE_BYTES} bytes.",
+            "Choose 'columns' without it, and leave it out of filters, order, groups and includes.",
+        )
     if isinstance(error, UnboundKey):
         return StatementRefused(ErrorCode.DATABASE_ERROR, f"{text}.", "Order by another column.")
     code: int = getattr(error, "sqlite_errorcode", None) or 0

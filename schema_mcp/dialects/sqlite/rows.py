@@ -14,14 +14,14 @@ batch is looked at as a whole.
 import math
 import sqlite3
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeAlias
 
 import orjson
 
 from schema_mcp.dialects.base import MAX_EXACT_INTEGER, Row
 from schema_mcp.dialects.documents import AS_TEXT, are_long, as_text, is_json, is_plain, kept
-from schema_mcp.dialects.sqlite.tagged import MARK, TAGS, Undecodable, decode, float_text, tagged
+from schema_mcp.dialects.sqlite.tagged import MARK, TAGS, Beginning, Undecodable, decode, float_text, tagged
 from schema_mcp.dialects.sqlite.types import Affinity, affinity
 from schema_mcp.schema.types import SqlType, TypeKind
 
@@ -75,7 +75,8 @@ def row_writer(
             infinite = floats and b"null" in text and math.inf in map(_magnitude, values)
             if infinite or (not text.isascii() and _MARK in text):
                 text = exactly(values)
-        return Row(text, values[width:])
+        # A copy: the bytes that orjson gives lie in a block of some kilobytes, which stays as long as they do.
+        return Row(b"%b" % text, values[width:])
 
     def finished(rows: list[Row], raw: list[_Raw]) -> list[Row]:
         if not has_documents:
@@ -104,7 +105,7 @@ def row_writer(
     return write, finished
 
 
-def values_of(connection: sqlite3.Connection, cursor: sqlite3.Cursor) -> Iterator[_Raw]:
+def values_of(connection: sqlite3.Connection, cursor: sqlite3.Cursor) -> Generator[_Raw, None, None]:
     """The rows of the cursor. The usual conversion of text fails at what is not UTF-8; from there on `decode` does it,
     until somebody gives the connection its usual text factory back.
 
@@ -138,7 +139,7 @@ def _form(type_: SqlType, value: Any) -> Any:
     """The JSON form of any value, for orjson."""
     kind = type_.kind
     match value:
-        case None | Undecodable():
+        case None | Undecodable() | Beginning():
             return value
         case str():
             if kind is TypeKind.JSON:

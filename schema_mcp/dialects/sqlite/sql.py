@@ -21,13 +21,12 @@ from schema_mcp.dialects.base import Connection, DriverValue, Row
 from schema_mcp.dialects.sql import ONLY_READS, OpenSql, SqlColumn, SqlStatement, unique_names
 from schema_mcp.dialects.sqlite import errors
 from schema_mcp.dialects.sqlite.connection import SqliteConnection
+from schema_mcp.dialects.sqlite.large import MAX_VALUE_BYTES
 from schema_mcp.dialects.sqlite.rows import row_writer
 from schema_mcp.dialects.sqlite.tagged import TAGS, Undecodable, decode, untagged
 from schema_mcp.errors import CallError, ErrorCode, InvalidArgument, LimitReached, StatementRefused
 from schema_mcp.schema.types import SqlType, TypeKind
 
-#: Largest value that a statement may read or make.
-MAX_VALUE_BYTES = 16_000_000
 #: SQLite takes the most that it was built for (sqlite.org/c3ref/limit.html).
 _NO_LIMIT_BYTES = 2**31 - 1
 #: A batch ends after so much JSON.

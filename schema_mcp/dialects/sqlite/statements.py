@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from schema_mcp.dialects.base import DriverValue, Related, Row, Statement
 from schema_mcp.dialects.nested import NUMBERS, Nested
-from schema_mcp.dialects.sqlite import functions
+from schema_mcp.dialects.sqlite import functions, large
 from schema_mcp.dialects.sqlite.connection import SqliteConnection
 from schema_mcp.dialects.sqlite.inserts import insert_given
 from schema_mcp.dialects.sqlite.relations import QUERIES
@@ -121,6 +121,10 @@ def _close(_: sqlite3.Connection, batches: _Batches) -> None:
 
 def _batches(connection: SqliteConnection, statement: Statement, max_rows: int) -> _Batches:
     """Runs in the connection's thread, its end included."""
+    return (yield from large.bounded(connection.raw, statement, _rows(connection, statement, max_rows)))
+
+
+def _rows(connection: SqliteConnection, statement: Statement, max_rows: int) -> _Batches:
     connection.file.require(connection.identity)
     raw = connection.raw
     if statement.sql == CHECK_DEFERRED:
@@ -135,6 +139,9 @@ def _batches(connection: SqliteConnection, statement: Statement, max_rows: int) 
     if statement.given is not None:
         return insert_given(connection, statement, statement.given, write, finished)
     cursor = raw.execute(statement.sql, statement.values)
+    given = values_of(raw, cursor)
+    if statement.sized and statement.labels:
+        given = large.fetched(raw, cursor, len(statement.labels))
     if not statement.returns_rows:
         count = max(cursor.rowcount, 0)
         cursor.close()
@@ -143,7 +150,7 @@ def _batches(connection: SqliteConnection, statement: Statement, max_rows: int) 
     raw_rows: list[tuple[Any, ...]] = []
     size_bytes = 0
     try:
-        for values in islice(values_of(raw, cursor), max_rows or None):
+        for values in islice(given, max_rows or None):
             row = write(values)
             _require_bindable(row, statement)
             rows.append(row)
@@ -158,6 +165,7 @@ def _batches(connection: SqliteConnection, statement: Statement, max_rows: int) 
         return rows
     finally:
         with suppress(sqlite3.ProgrammingError):  # a connection that was given up has closed it
+            given.close()
             cursor.close()
             raw.text_factory = str
 

@@ -34,6 +34,12 @@ class Undecodable(str):
         return base64.b64decode(self.removeprefix(UNDECODABLE))
 
 
+class Beginning(str):
+    """The beginning of a text that is larger than an answer may be: shown as it is, whatever it looks like."""
+
+    __slots__ = ()
+
+
 def decode(data: bytes) -> str:
     """Text as SQLite holds it; what is not UTF-8 as `Undecodable`. A text factory for a connection."""
     try:

@@ -77,7 +77,7 @@ class Front:
             waits_for_changes=scope["method"] == "GET",
         )
         started = completed = False
-        last: Message | None = None
+        held: list[Message] = []
         way = Way()
         if request.session_id is not None:  # else the SDK cancels the call itself
             scope[WAY] = way
@@ -89,15 +89,20 @@ class Front:
             return message
 
         async def watched(message: "Message") -> None:
-            nonlocal started, completed, last
+            nonlocal started, completed
             started = True
             completed = message["type"] == "http.response.body" and not message.get("more_body", False)
-            if completed and len(message.get("body", b"")) > PIECE_BYTES:
-                last = message  # sent when the SDK is done with the request, and has let go of what it was made of
-            elif message["type"] == "http.response.body":
-                await self._unsent.send(request, send, message)
-            else:
-                await send(message)
+            if len(message.get("body", b"")) > PIECE_BYTES or (held and completed):
+                held.append(message)
+                return
+            await send_held()
+            await send(message)
+
+        async def send_held() -> None:
+            """What is large is sent when the SDK is done with the request, and has let go of what it was made of; of
+            an event stream, on which an answer comes last, at the latest with its next sign of life."""
+            while held:
+                await self._unsent.send(request, send, held.pop(0))
 
         self._open.add(request)
         if not request.waits_for_changes:
@@ -105,8 +110,8 @@ class Front:
         try:
             with request.scope:
                 await self._app(scope, heard, watched)
-                if last is not None:
-                    await self._unsent.send(request, send, last)
+                way.let_go()
+                await send_held()
         finally:
             if not completed:
                 way.close()

@@ -15,7 +15,7 @@ from schema_mcp.tools.aggregate import is_grouped, plan_groups
 from schema_mcp.tools.arguments import read_limit, read_list, read_text, refuse_unknown
 from schema_mcp.tools.base import Action, JsonSchema, Result, StatementPlan
 from schema_mcp.tools.count import NOT_COUNTED, Count, Counting, counting, read_count
-from schema_mcp.tools.cursor import query_digest, seal, unseal
+from schema_mcp.tools.cursor import LONG_KEY_HINT, is_sealable, query_digest, seal, unseal
 from schema_mcp.tools.filters import Conditions, clauses, read_conditions
 from schema_mcp.tools.include import Include, read_include
 from schema_mcp.tools.included import select_with_included
@@ -208,8 +208,11 @@ def _answer(
     result: Result,
 ) -> bytes:
     cursor = hint = None
-    if result.truncated and order.total:
-        cursor = seal(target.cursor_secret, caller, target.digest, made_by(), result.keys[: len(order.keys)])
+    keys = result.keys[: len(order.keys)]
+    if result.truncated and order.total and not is_sealable(keys, target.limits.max_bytes):
+        hint = LONG_KEY_HINT
+    elif result.truncated and order.total:
+        cursor = seal(target.cursor_secret, caller, target.digest, made_by(), keys)
     elif result.truncated:
         hint = _NO_KEY_HINT
     return page(target, result, total.total(result, continues=continues), cursor=cursor, hint=hint)
