@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Set
+from collections.abc import AsyncIterator, Callable, Mapping, Set
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -74,10 +74,13 @@ class SqlitePlace:
         path, ids = self._before
         self._before = None
         then = await asyncio.to_thread(rows_in, path)
-        return {
-            table: now[table] + Counter({id_: count for id_, count in then[table].items() if id_ in ids})
-            for table in TABLES
+        # What was done before and answered by then must not be done again in the new file. What was done and whose
+        # answer was still on its way is there once in either.
+        done = {table: Counter({id_: count for id_, count in then[table].items() if id_ in ids}) for table in TABLES}
+        late = {
+            table: Counter({id_: count for id_, count in then[table].items() if id_ not in ids}) for table in TABLES
         }
+        return {table: (now[table] | late[table]) + done[table] for table in TABLES}
 
     def keep_of(self, path: Path, ids: Set[str]) -> None:
         """For the next `found`: the calls of these ids were done when the file there was the database."""
@@ -129,6 +132,10 @@ class SqlitePlace:
             connections=connections,
             held_connections=None,
         )
+
+
+def _only(found: Mapping[str, int], those: Callable[[str], bool]) -> Counter[str]:
+    return Counter({id_: count for id_, count in found.items() if those(id_)})
 
 
 def _take(connection: sqlite3.Connection) -> None:
