@@ -15,6 +15,8 @@ from asyncpg import connect_utils
 
 #: Between two cancels. A server that is busy takes some milliseconds for one.
 AGAIN_S = 0.05
+#: How long one may take to be sent once nobody waits for it any more.
+GIVEN_UP_S = 2.0
 
 
 class CancellingConnection(asyncpg.Connection):  # type: ignore[misc]
@@ -27,13 +29,19 @@ class CancellingConnection(asyncpg.Connection):  # type: ignore[misc]
     ) -> None:
         """`waiter` is done when no cancel is under way any more; `cancel_waiter`, when the session has answered."""
         sent = self._loop.create_future()
-        first = self._loop.create_task(super()._cancel(sent, cancel_waiter))
+        first = sending = self._loop.create_task(super()._cancel(sent, cancel_waiter))
         try:
             while not (await asyncio.wait({first}, timeout=AGAIN_S))[0]:
                 if sent.done():
-                    await self._send_cancel()
-        except asyncio.CancelledError:  # the connection is given up
-            first.cancel()
+                    sending = self._loop.create_task(self._send_cancel())
+                    await asyncio.wait({sending})
+                    sending.result()
+        except asyncio.CancelledError:
+            # The connection is given up. What is being sent is let go: cut short while it connects, asyncpg leaves a
+            # failure behind that nobody hears of but asyncio's log.
+            if sent.done():
+                first.cancel()
+            self._loop.call_later(GIVEN_UP_S, sending.cancel)
         finally:
             self._cancellations.discard(asyncio.current_task())
             if not waiter.done():
