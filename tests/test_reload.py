@@ -105,6 +105,7 @@ async def test_the_engine_itself_refuses_writes_once_the_mode_is_read(pets: Plac
 @PLACES
 async def test_an_insert_that_runs_ends_as_it_began(pets: Place, tmp_path: Path) -> None:
     async with owned(pets.url, tmp_path, limits__lock_timeout_s=20) as owner:
+        await owner.peer.rows("query_pets")  # the insert finds a connection open, as it was before
         async with locked(pets, "pets"):
             insert = asyncio.create_task(owner.peer.call("insert_pets", {"rows": [{"id": 2}]}))
             await until(lambda: owner.app.database.in_use == 1)
