@@ -136,7 +136,7 @@ async def test_a_source_that_goes_away_keeps_its_tools_and_leaves_the_others_alo
 async def test_a_server_that_does_not_say_a_word_holds_up_nobody(
     shop: Place, shared_postgresql: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("schema_mcp.server.tool_service.REFRESH_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("schema_mcp.server.inquiries.REFRESH_TIMEOUT_S", 0.5)
     monkeypatch.setattr("schema_mcp.dialects.postgresql.dialect.CONNECT_TIMEOUT_S", 60.0)
     async with proxied(shared_postgresql.url) as proxy:
         proxy.stall()
