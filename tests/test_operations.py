@@ -249,9 +249,11 @@ async def test_a_result_that_is_more_than_operations_may_give_says_so(place: Pla
 
 
 @SQLITE
-async def test_results_that_fill_their_room_leave_none_for_others(place: Place) -> None:
+async def test_results_that_fill_their_room_leave_none_for_others(place: Place, tmp_path: Path) -> None:
     place.execute(MANY["sqlite"].format(n=3_000))
-    async with inside(place.url, operations__max_kept_bytes=10_000) as program:
+    # A store of its own: without one, servers of one user keep results side by side, and fill the room together.
+    state = tmp_path / "state.sqlite"
+    async with inside(place.url, state__url=str(state), operations__max_kept_bytes=10_000) as program:
         told = (await ended(program.peer, await start(program.peer, "query_many"), limit=1))["result"]
         assert told["truncated"]
         assert 100 < told["all_rows"] < 600
