@@ -5,7 +5,7 @@ what it does: the database's own means bound it (a read-only transaction, an aut
 uses before or after.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -30,9 +30,14 @@ class SqlColumn:
 class SqlStatement:
     """`parameters`: JSON values. `prefix`: what we put in front of `sql`, with the space behind it. `within`: it runs
     in a transaction that is open already, and goes on after it.
+
+    `max_bytes`: what an answer may have of rows, as JSON. Of a value that is larger alone the beginning will do, if it
+    is larger than that too. `all_rows`: also those rows are looked at that come when a fetch has given more already.
     """
 
     sql: str
+    max_bytes: int | None = None
+    all_rows: bool = False
     parameters: tuple[Any, ...] = ()
     writes: bool = False
     prefix: str = ""
@@ -49,6 +54,12 @@ class OpenSql(Protocol):
 
     async def fetch(self, max_rows: int) -> list[bytes]:
         """The next rows as JSON objects; none at the end. A statement without columns has run when this returns."""
+        ...
+
+    @property
+    def cut(self) -> Mapping[int, Sequence[str]]:
+        """Of the rows of the last fetch, by their place: the columns of whose values the beginning alone is there, as a
+        string."""
         ...
 
     @property

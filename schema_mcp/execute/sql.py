@@ -8,14 +8,14 @@ after it has ended, if it may write; else it is rolled back, whatever it was.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from schema_mcp.dialects.base import Connection
 from schema_mcp.dialects.sql import OpenSql, SqlStatement
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown, Unavailable
 from schema_mcp.execute.commit import answered, find_out
-from schema_mcp.execute.cut import cut
+from schema_mcp.execute.cut import cut as shorten
 from schema_mcp.execute.engines import Database
 from schema_mcp.execute.exceeded import with_limit
 from schema_mcp.execute.outcome import Outcome, take_mark
@@ -65,8 +65,15 @@ class SqlExecutor:
         """
         access = self.database.dialect.sql
         prefix = access.explaining(analyze=plan.analyze) if plan.explain else ""
-        statement = SqlStatement(sql=plan.sql, parameters=plan.parameters, writes=plan.writes, prefix=prefix)
         limits = self.limits  # a call keeps those that it began with
+        statement = SqlStatement(
+            sql=plan.sql,
+            parameters=plan.parameters,
+            writes=plan.writes,
+            prefix=prefix,
+            max_bytes=limits.max_bytes,
+            all_rows=options.sink is not None,
+        )
         run = (
             SqlRun(plan.limit, limits.max_bytes, None if plan.explain else options.report)
             if options.sink is None
@@ -129,7 +136,7 @@ class SqlExecutor:
             async with asyncio.timeout(limit_s) as limit:
                 run.opened = opened = await access.open(connection, statement)
                 while not run.full and (rows := await opened.fetch(run.wanted)):
-                    run.add(rows)
+                    run.add(rows, opened.cut)
                     await run.settle()
             if statement.writes:
                 if access.frees:
@@ -178,7 +185,8 @@ class SqlRun:
         self.size = 0
         self.largest = 0
         self.full = False
-        self.cut: tuple[str, ...] = ()
+        #: Columns of whose values the beginning alone is here.
+        self.cut: set[str] = set()
         self.opened: OpenSql | None = None
         self.committing = False
         #: Of the transaction, once it is about to be committed; see `outcome.py`.
@@ -192,19 +200,22 @@ class SqlRun:
         by_size = min(BATCH_BYTES, self.max_bytes - self.size) // max(1, self.largest)
         return max(1, min(BATCH_ROWS, by_size, self.limit + 1 - len(self.rows)))
 
-    def add(self, rows: list[bytes]) -> None:
-        self._take(rows)
+    def add(self, rows: list[bytes], cut: Mapping[int, Sequence[str]]) -> None:
+        """Takes the rows as far as they fit. `cut`: see `OpenSql`."""
+        self._take(rows, cut)
         if self.report is not None:
             self.report(rows_so_far(len(self.rows), self.limit))
 
-    def _take(self, rows: list[bytes]) -> None:
-        for row in rows:
+    def _take(self, rows: list[bytes], cut: Mapping[int, Sequence[str]]) -> None:
+        for place, row in enumerate(rows):
             if len(self.rows) >= self.limit or (self.rows and self.size + len(row) > self.max_bytes):
                 self.full = True
                 return
             self.largest = max(self.largest, len(row))
+            self.cut.update(cut.get(place, ()))
             if len(row) > self.max_bytes:
-                row, self.cut = cut(row, self.max_bytes)
+                row, shortened = shorten(row, self.max_bytes)
+                self.cut.update(shortened)
             self.rows.append(row)
             self.size += len(row) + 1
 
@@ -213,11 +224,12 @@ class SqlRun:
 
     def result(self, generation: int, plan: str, *, in_transaction: bool = False) -> SqlResult:
         assert self.opened is not None
+        columns = self.opened.columns
         return SqlResult(
             rows=tuple(self.rows),
-            columns=self.opened.columns,
+            columns=columns,
             truncated=self.full,
-            cut_columns=self.cut,
+            cut_columns=tuple(column.name for column in columns or () if column.name in self.cut),
             affected=self.opened.affected,
             plan=plan,
             generation=generation,
@@ -240,14 +252,16 @@ class _SunkRun(SqlRun):
             return 1
         return max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, self.largest), self.limit + 1 - self._written))
 
-    def add(self, rows: list[bytes]) -> None:
+    def add(self, rows: list[bytes], cut: Mapping[int, Sequence[str]]) -> None:
+        """See `SqlRun`."""
         room = self._sink.room
-        for row in rows:
+        for place, row in enumerate(rows):
             room -= len(row) + 1
             if self._written + len(self.rows) >= self.limit or room < 0:
                 self.full = True
                 return
             self.largest = max(self.largest, len(row))
+            self.cut.update(cut.get(place, ()))
             self.rows.append(row)
 
     async def settle(self) -> None:

@@ -26,13 +26,13 @@ async def run_within(
 ) -> SqlResult:
     """The plan's result. Raises: CallError; TransactionEnded; whatever the driver raises, see `translated`."""
     access = database.dialect.sql
-    statement = _statement(database, plan)
+    statement = _statement(database, plan, limits.max_bytes)
     run = SqlRun(plan.limit, limits.max_bytes, None if plan.explain else report)
     try:
         async with asyncio.timeout(limits.statement_timeout_s) as limit:
             run.opened = opened = await access.open(connection, statement)
             while not run.full and (rows := await opened.fetch(run.wanted)):
-                run.add(rows)
+                run.add(rows, opened.cut)
     except TimeoutError:
         if not limit.expired():
             raise
@@ -55,6 +55,12 @@ def translated(error: BaseException, database: Database, plan: SqlPlan) -> CallE
     return database.dialect.sql.translate(error, _statement(database, plan))
 
 
-def _statement(database: Database, plan: SqlPlan) -> SqlStatement:
-    prefix = database.dialect.sql.explaining(analyze=plan.analyze) if plan.explain else ""
-    return SqlStatement(sql=plan.sql, parameters=plan.parameters, writes=plan.writes, prefix=prefix, within=True)
+def _statement(database: Database, plan: SqlPlan, max_bytes: int | None = None) -> SqlStatement:
+    return SqlStatement(
+        sql=plan.sql,
+        parameters=plan.parameters,
+        writes=plan.writes,
+        prefix=database.dialect.sql.explaining(analyze=plan.analyze) if plan.explain else "",
+        within=True,
+        max_bytes=max_bytes,
+    )

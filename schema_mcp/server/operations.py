@@ -240,6 +240,7 @@ class OperationCalls:
         if len(rows) == 1 and len(rows[0]) > self._max_bytes:
             rows[0], cut_columns = cut(rows[0], self._max_bytes)
         said = orjson.loads(answer)
+        cut_columns = tuple(dict.fromkeys((*said.get("cut_columns", ()), *cut_columns)))
         members = {name: value for name, value in said.items() if name not in _OF_A_PAGE}
         next_row = page.row + len(rows)
         cursor = page_cursor(page.secret, record.id, next_row, read.offset) if next_row < record.rows else None

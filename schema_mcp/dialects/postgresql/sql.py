@@ -8,10 +8,11 @@ the session.
 Whether a statement writes is never found out from its words. What functions do outside of any transaction is bounded by
 the role's rights alone.
 
-Values come as PostgreSQL's texts, so that no codec of the driver's changes one.
+Values come as PostgreSQL's texts, so that no codec of the driver's changes one, and of those that no answer could hold
+the beginnings alone are taken in (`shortening.py`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -20,7 +21,8 @@ import orjson
 from schema_mcp.dialects.base import Connection
 from schema_mcp.dialects.postgresql import errors, parameters
 from schema_mcp.dialects.postgresql.fetch import QUERIES
-from schema_mcp.dialects.postgresql.texts import Writer, writer
+from schema_mcp.dialects.postgresql.shortening import Shortening
+from schema_mcp.dialects.postgresql.texts import beginning, writer
 from schema_mcp.dialects.postgresql.types import TypeGone, Types
 from schema_mcp.dialects.postgresql.values import checked_text
 from schema_mcp.dialects.sql import ONLY_READS, OpenSql, SqlColumn, SqlStatement, unique_names
@@ -37,6 +39,9 @@ _OPENING = {
     (True, False): "SET LOCAL transaction_read_only = on",
 }
 _SEVERAL = "cannot insert multiple commands"
+#: So many times as long as its JSON the text of a value is at most: that of bytes, of which each is two digits, is so
+#: 1.5 times, and every other one is no longer.
+_TEXT_LENGTH = 2
 
 
 class PostgresqlSql:
@@ -89,8 +94,10 @@ class PostgresqlSql:
             for name, attribute in zip(unique_names([one.name for one in given]), given, strict=True)
         )
         prepared = await connection.prepare(statement.text)
-        writers = [writer(by_oid[attribute.type.oid]) for attribute in given]
-        return OpenPostgresqlSql(connection, prepared, values, columns, writers, as_texts if statement.within else None)
+        shown = [by_oid[attribute.type.oid] for attribute in given]
+        return OpenPostgresqlSql(
+            connection, prepared, values, columns, shown, statement, as_texts if statement.within else None
+        )
 
     async def commit(self, connection: Connection, opened: OpenSql) -> None:
         """See `SqlAccess`."""
@@ -103,6 +110,7 @@ class PostgresqlSql:
     async def leave(self, connection: Connection, opened: OpenSql | None) -> None:
         """Values come and go again as the driver has them."""
         if isinstance(opened, OpenPostgresqlSql):
+            opened.leave()
             _give_back(connection, opened.as_texts or ())
 
     def lingers(self, connection: Connection) -> bool:
@@ -143,14 +151,21 @@ class OpenPostgresqlSql:
         prepared: Any,
         values: Sequence[str | None],
         columns: tuple[SqlColumn, ...],
-        writers: Sequence[Writer],
+        types: Sequence[SqlType],
+        statement: SqlStatement,
         as_texts: set[int] | None,
     ) -> None:
         self.as_texts = as_texts
         self._connection = connection
         self._prepared = prepared
         self._values = values
-        self._writers = writers
+        self._types = types
+        self._writers = [writer(type_) for type_ in types]
+        self._shortening: Shortening | None = None
+        if columns and statement.max_bytes is not None:
+            most = _TEXT_LENGTH * statement.max_bytes
+            enough = None if statement.all_rows else most
+            self._shortening = Shortening(connection, len(columns), value_bytes=most, enough_bytes=enough)
         self._labels = [orjson.dumps(column.name).decode() + ":" for column in columns]
         self._cursor: Any = None
         self.columns = columns or None
@@ -169,9 +184,38 @@ class OpenPostgresqlSql:
             return []
         if self._cursor is None:
             self._cursor = await self._prepared.cursor(*self._values)
+        if self._shortening is not None:
+            self._shortening.begin()
         records = await self._cursor.fetch(max_rows)
         self._require_transaction()
-        return [self._object(record) for record in records]
+        if self._shortening is None:
+            return [self._object(record) for record in records]
+        cut = self._shortening.cut
+        return [
+            self._shortened(record, cut[place]) if place in cut else self._object(record)
+            for place, record in enumerate(records[: self._shortening.empty_from])
+        ]
+
+    @property
+    def cut(self) -> Mapping[int, Sequence[str]]:
+        """See `OpenSql`."""
+        if self._shortening is None or self.columns is None:
+            return {}
+        return {row: [self.columns[place].name for place in places] for row, places in self._shortening.cut.items()}
+
+    def leave(self) -> None:
+        """What comes over the connection is as it was."""
+        if self._shortening is not None:
+            self._shortening.leave()
+
+    def _shortened(self, record: Any, cut: Sequence[int]) -> bytes:
+        values = [
+            label + ("null" if text is None else beginning(type_, text) if place in cut else write(text))
+            for place, (label, type_, write, text) in enumerate(
+                zip(self._labels, self._types, self._writers, record, strict=True)
+            )
+        ]
+        return f"{{{','.join(values)}}}".encode()
 
     def _object(self, record: Any) -> bytes:
         values = (

@@ -34,6 +34,14 @@ def writer(type_: SqlType) -> Writer:
     return _WRITERS.get(type_.kind, _string)
 
 
+def beginning(type_: SqlType, text: str) -> str:
+    """The JSON string of the beginning of a value of that type, of whose text the beginning is given."""
+    if type_.kind is TypeKind.BYTES and text.startswith("\\x"):
+        digits = text[2:]
+        return _bytes("\\x" + digits[: len(digits) // 6 * 6])  # in threes, of which each makes four characters
+    return _string(text)
+
+
 def _string(text: str) -> str:
     return orjson.dumps(text).decode()
 

@@ -10,7 +10,7 @@ Values leave as `rows` has them for columns without a type: what is neither text
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any
@@ -167,6 +167,8 @@ class OpenSqliteSql:
         self._rows: Iterator[tuple[Any, ...]] = iter(())
         self._cursor: sqlite3.Cursor | None = None
         self.affected: int | None = None
+        #: Values too large are refused.
+        self.cut: Mapping[int, Sequence[str]] = {}
 
     @property
     def columns(self) -> tuple[SqlColumn, ...] | None:
