@@ -10,6 +10,7 @@ For statements that are not of our making: around the columns of others an expre
 """
 
 import asyncio
+import math
 import struct
 from typing import Any
 
@@ -21,7 +22,7 @@ LEAST_BYTES = 80
 
 _DATA_ROW = ord("D")
 #: A message: its kind, and its length without the kind. In a DataRow: the number of values, then the length of each.
-_HEAD_BYTES = 5
+_HEAD = struct.Struct("!Bi")
 _LENGTH = struct.Struct("!i")
 _COUNT = struct.Struct("!h")
 _NULL = -1
@@ -39,9 +40,10 @@ class Shortening(asyncio.Protocol):
     ) -> None:
         self._transport: Any = connection._transport
         self._behind: Any = self._transport.get_protocol()
-        self._columns = columns
+        #: Of the length of a row's message, what is no value.
+        self._frame_bytes = _LENGTH.size + _COUNT.size + columns * _LENGTH.size
         self._value_bytes = value_bytes
-        self._enough_bytes = enough_bytes
+        self._enough_bytes = math.inf if enough_bytes is None else enough_bytes
         #: A head that has not come in whole, what is missing of a message that goes on as it is, and a row of which not
         #: all does.
         self._head = b""
@@ -81,17 +83,21 @@ class Shortening(asyncio.Protocol):
                 step = min(self._missing, end - at)
                 self._missing -= step
                 at += step
-            elif end - at < _HEAD_BYTES:
+            elif end - at < _HEAD.size:
                 self._head = data[at:]
                 break
             else:
-                (length,) = _LENGTH.unpack_from(data, at + 1)
-                if data[at] == _DATA_ROW and (row := self._shortened(length)) is not None:
-                    self._pass(data, start, at)
-                    self._row = row
-                    start = at = at + _HEAD_BYTES
-                else:
-                    self._missing = 1 + length
+                kind, length = _HEAD.unpack_from(data, at)
+                if kind == _DATA_ROW and not self._leaving:
+                    self._place += 1
+                    size = length - self._frame_bytes
+                    if size > self._value_bytes or self._size > self._enough_bytes:
+                        self._pass(data, start, at)
+                        self._row = self._shortened(size)
+                        start = at = at + _HEAD.size
+                        continue
+                    self._size += size
+                self._missing = 1 + length
         self._pass(data, start, at)
         if self._leaving:
             self._step_aside()
@@ -118,7 +124,7 @@ class Shortening(asyncio.Protocol):
             self._behind.data_received(data[start:end])
 
     def _pass_row(self) -> None:
-        """The row goes on once it has come in whole."""
+        """Sends the row on, if it has come in whole."""
         assert self._row is not None
         if self._row.ended:
             if self._row.cut:
@@ -126,18 +132,14 @@ class Shortening(asyncio.Protocol):
             message, self._row = self._row.message(), None
             self._behind.data_received(message)
 
-    def _shortened(self, length: int) -> "_Row | None":
-        """What makes another row of the one that comes; None where it is to be as it is."""
-        size = length - _LENGTH.size - _COUNT.size - _LENGTH.size * self._columns
-        self._place += 1
-        if self._leaving:
-            return None
-        if self._enough_bytes is not None and self._size > self._enough_bytes:
+    def _shortened(self, size: int) -> "_Row":
+        """What makes another row of the one that comes."""
+        if self._size > self._enough_bytes:
             if self.empty_from is None:
                 self.empty_from = self._place
             return _Row(0)
         self._size += size
-        return _Row(self._value_bytes) if size > self._value_bytes else None
+        return _Row(self._value_bytes)
 
     def _step_aside(self) -> None:
         if not self._head and not self._missing and self._row is None and self._transport.get_protocol() is self:
