@@ -1,6 +1,7 @@
 """Calls that nobody waits for any more: the database's work ends at once, whichever way its client went."""
 
 import asyncio
+import gc
 import os
 import random
 import signal
@@ -14,6 +15,10 @@ from typing import Any
 import anyio
 import pytest
 
+from schema_mcp.config.database import parse_database
+from schema_mcp.dialects.base import SessionLimits
+from schema_mcp.dialects.postgresql.dialect import PostgresqlDialect
+from schema_mcp.execute.engines import Database
 from tests.conftest import Place
 from tests.notes_server import Raw, opening, request
 from tests.peers import COMMAND, LEGACY, environment, inside, served
@@ -211,3 +216,29 @@ def alive(process: int) -> bool:
             return found.read().split()[2] != "Z"
     except OSError:
         return False
+
+
+@POSTGRESQL
+async def test_connecting_is_given_up_at_any_moment_without_a_word(place: Place) -> None:
+    limits = SessionLimits(statement_timeout_s=5, lock_timeout_s=5, idle_in_transaction_timeout_s=5, read_only=False)
+    database = Database("pets", parse_database(place.url), PostgresqlDialect(), limits, size=1, acquire_timeout_s=5)
+    heard: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
+
+    async def connect() -> None:
+        async with database.single():
+            pass
+
+    for turns in range(12):  # of the event loop
+        connecting = asyncio.create_task(connect())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        connecting.cancel()
+        with suppress(asyncio.CancelledError):
+            await connecting
+        for _ in range(10):
+            await asyncio.sleep(0)
+        del connecting
+        gc.collect()
+    await database.close()
+    assert heard == []

@@ -1,4 +1,4 @@
-"""asyncpg's connection, whose cancels reach the statement.
+"""asyncpg's connection, whose cancels reach the statement, and which may be given up while it connects.
 
 PostgreSQL takes a cancel on a connection of its own, and drops it where the session has not yet begun with the
 statement: that then runs on to its end (manual, protocol flow, canceling requests in progress). asyncpg sends one; here
@@ -17,6 +17,23 @@ from asyncpg import connect_utils
 AGAIN_S = 0.05
 #: How long one may take to be sent once nobody waits for it any more.
 GIVEN_UP_S = 2.0
+
+
+class _Upgrade(connect_utils.TLSUpgradeProto):  # type: ignore[misc]
+    """As asyncpg's, which waits for what the server says of TLS.
+
+    Where connecting is cancelled before anybody waits, asyncpg leaves its failure to nobody, and asyncio's log tells of
+    an exception that was never retrieved. Whoever does wait is told as before.
+    """
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        super().connection_lost(exc)
+        if not self.on_data.cancelled():
+            self.on_data.exception()  # as good as heard
+
+
+connect_utils.TLSUpgradeProto = _Upgrade
 
 
 class CancellingConnection(asyncpg.Connection):  # type: ignore[misc]
