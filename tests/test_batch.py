@@ -1,5 +1,6 @@
 """`run_batch`: several calls in one transaction or each by itself, told in the order asked."""
 
+import json
 import re
 from typing import Any
 
@@ -216,6 +217,66 @@ async def test_the_answers_of_a_batch_are_bounded_together(library: Place) -> No
             answer = await program.peer.call("run_batch", {"calls": calls, "mode": mode})
             size = sum(len(str(result["result"])) for result in answer["results"] if "result" in result)
             assert size < 3000
+
+
+SQL = "SELECT id, name FROM authors WHERE id >= 10"
+
+
+@pytest.mark.parametrize("sql", ["read", "write"])
+async def test_whatever_reads_in_a_batch_is_bounded(library: Place, sql: str) -> None:
+    settings: dict[str, Any] = {"access__mode": "write", "access__sql": sql, "results__max_bytes": 5000}
+    async with inside(library.url, **settings) as program:
+        rows = [{"id": n, "name": "x" * 400 + str(n)} for n in range(10, 20)]
+        await program.peer.call("insert_authors", {"rows": rows})
+        reading = {
+            "execute_sql": {"sql": SQL},
+            "query_authors": {},
+            "query_rows": {"table": "authors"},
+            "describe_table": {"table": "authors"},
+            "list_tables": {},
+            "explain_query": {"tool": "query_authors", "arguments": {}},
+        }
+        for tool, arguments in reading.items():
+            calls = [{"tool": tool, "arguments": arguments}] * 60
+            answer = await program.peer.call("run_batch", {"calls": calls, "mode": "independent"})
+            done = [result["result"] for result in answer["results"] if "result" in result]
+            size = sum(len(json.dumps(result)) for result in done)
+            if (tool, sql) == ("execute_sql", "write"):  # it may write, and so each runs and has its 1,000 bytes
+                assert (len(done), size < 80_000) == (60, True)
+                continue
+            refused = [result["error"] for result in answer["results"] if "error" in result]
+            assert (len(done) + len(refused), len(refused) > 0) == (60, True), tool
+            assert {error["code"] for error in refused} == {"too_many_rows"}, tool
+            assert size < 5000 + 2000, tool
+
+
+async def test_what_writes_is_not_refused_for_the_size_of_the_answers(library: Place) -> None:
+    async with inside(library.url, access__mode="write", access__sql="write", results__max_bytes=1000) as program:
+        name = {"where": {"id": 1}, "returning": ["id", "name"]}
+        calls = [{"tool": "update_authors", "arguments": {**name, "set": {"name": f"{n}" * 900}}} for n in range(1, 9)]
+        calls += [{"tool": "execute_sql", "arguments": {"sql": "UPDATE books SET pages = 1"}}]
+        calls += [{"tool": "insert_authors", "arguments": {"rows": [{"id": 2, "name": "Bob"}]}}]
+        answer = await program.peer.call("run_batch", {"calls": calls, "mode": "independent"})
+        assert ["result" in result for result in answer["results"]] == [True] * 10
+        assert await program.peer.rows("query_authors", {"columns": ["id"]}) == [{"id": 1}, {"id": 2}]
+
+
+@pytest.mark.parametrize("mode", ["transaction", "independent"])
+async def test_a_batch_holds_no_batch_and_begins_and_ends_no_transaction(library: Place, mode: str) -> None:
+    inner: dict[str, dict[str, Any]] = {
+        "run_batch": {"calls": [query("authors")], "mode": "independent"},
+        "begin_transaction": {},
+        "commit_transaction": {"transaction_id": "x"},
+        "rollback_transaction": {"transaction_id": "x"},
+    }
+    async with inside(library.url) as program:
+        for tool, arguments in inner.items():
+            calls = [{"tool": tool, "arguments": arguments}]
+            answer = await program.peer.call("run_batch", {"calls": calls, "mode": mode})
+            (result,) = answer["results"] if mode == "independent" else [answer]
+            code = "not_allowed" if mode == "independent" else "unknown_tool"
+            assert (result["error"]["code"], f"'{tool}'" in result["error"]["message"]) == (code, True), answer
+        assert (await program.peer.call("server_status"))["transactions"]["open"] == 0
 
 
 async def test_neighbouring_inserts_are_one_statement_and_equal_queries_one_too(live: Live) -> None:

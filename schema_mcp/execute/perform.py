@@ -89,10 +89,11 @@ class Performer:
     ) -> Result:
         """Runs the plan's statements and checks what may only be known then."""
         plan = step.plan
+        max_bytes = self.options.max_bytes(self.limits.max_bytes)
         collected = Rows(
             plan.limit,
-            self.limits.max_bytes,
-            left_bytes=left_bytes,
+            max_bytes,
+            left_bytes=min(left_bytes, max_bytes),
             max_affected=plan.max_affected,
             tell=telling(plan, self.options.report),
         )

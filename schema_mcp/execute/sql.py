@@ -66,16 +66,17 @@ class SqlExecutor:
         access = self.database.dialect.sql
         prefix = access.explaining(analyze=plan.analyze) if plan.explain else ""
         limits = self.limits  # a call keeps those that it began with
+        max_bytes = limits.max_bytes if plan.explain else options.max_bytes(limits.max_bytes)
         statement = SqlStatement(
             sql=plan.sql,
             parameters=plan.parameters,
             writes=plan.writes,
             prefix=prefix,
-            max_bytes=limits.max_bytes,
+            max_bytes=max_bytes,
             all_rows=options.sink is not None,
         )
         run = (
-            SqlRun(plan.limit, limits.max_bytes, None if plan.explain else options.report)
+            SqlRun(plan.limit, max_bytes, None if plan.explain else options.report)
             if options.sink is None
             else _SunkRun(plan.limit, options.sink, options)
         )

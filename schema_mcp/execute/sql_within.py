@@ -13,7 +13,7 @@ from schema_mcp.execute.finished import finished
 from schema_mcp.execute.perform import STOP_TIMEOUT_S, ExecutionLimits
 from schema_mcp.execute.sql import SqlRun, sql_too_long
 from schema_mcp.tools.base import SqlPlan, SqlResult
-from schema_mcp.tools.options import Report
+from schema_mcp.tools.options import CallOptions
 
 
 async def run_within(
@@ -22,12 +22,13 @@ async def run_within(
     plan: SqlPlan,
     generation: int,
     limits: ExecutionLimits,
-    report: Report | None,
+    options: CallOptions,
 ) -> SqlResult:
     """The plan's result. Raises: CallError; TransactionEnded; whatever the driver raises, see `translated`."""
     access = database.dialect.sql
-    statement = _statement(database, plan, limits.max_bytes)
-    run = SqlRun(plan.limit, limits.max_bytes, None if plan.explain else report)
+    max_bytes = limits.max_bytes if plan.explain else options.max_bytes(limits.max_bytes)
+    statement = _statement(database, plan, max_bytes)
+    run = SqlRun(plan.limit, max_bytes, None if plan.explain else options.report)
     try:
         async with asyncio.timeout(limits.statement_timeout_s) as limit:
             run.opened = opened = await access.open(connection, statement)

@@ -158,7 +158,7 @@ class Transaction:
 
         async def work() -> SqlResult:
             self._ran_sql = True
-            result = await run_within(self._connection, self.database, plan, generation, self.limits, options.report)
+            result = await run_within(self._connection, self.database, plan, generation, self.limits, options)
             if not plan.writes:
                 await self._access.undo(self._connection)  # whatever a function in it has done
             return result

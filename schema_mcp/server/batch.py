@@ -6,13 +6,13 @@ One by one, each call ends as it would by itself. Its progress is told in calls,
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
 import orjson
 
-from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown
+from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown, StatementRefused
 from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.execute.runs import Runs
 from schema_mcp.execute.steps import Done, Step, StepFailed
@@ -25,8 +25,20 @@ from schema_mcp.tools.view import BatchCall, BatchPlan
 Planner: TypeAlias = Callable[[BatchCall], StatementPlan]
 #: What runs plans on a source.
 RunsOf: TypeAlias = Callable[[str], Runs]
-#: Makes one call as if it came by itself, within so many seconds; the JSON of its answer. Raises: CallError.
-Caller: TypeAlias = Callable[[str, Mapping[str, Any], float], Awaitable[bytes]]
+#: Makes one call as if it came by itself, within so many seconds and bytes; the JSON of its answer. Raises: CallError.
+Caller: TypeAlias = Callable[[str, Mapping[str, Any], float, int], Awaitable[bytes]]
+
+#: What tools do that are no calls of a batch.
+_NO_CALLS = frozenset({Action.BATCH, Action.TRANSACTION, Action.COMMIT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """How calls by themselves are made. `action`: what a tool of the server does. `reading`: what writes nothing."""
+
+    make: Caller
+    action: Callable[[str], Action | None]
+    reading: frozenset[Action]
 
 
 async def run_together(
@@ -62,11 +74,11 @@ async def run_together(
 
 
 async def run_apart(
-    plan: BatchPlan, planner: Planner, call: Caller, runs_of: RunsOf, limits: ExecutionLimits, options: CallOptions
+    plan: BatchPlan, planner: Planner, calls: Calls, runs_of: RunsOf, limits: ExecutionLimits, options: CallOptions
 ) -> bytes:
     """The answer, whatever became of each call. Inserts that are neighbours go in together if all of them can."""
     ends_at = time.monotonic() + options.call_timeout_s(limits.call_timeout_s)
-    apart = _Apart(plan, call, options, ends_at, limits.max_bytes)
+    apart = _Apart(plan, calls, options, ends_at, limits.max_bytes)
     index = 0
     while index < len(plan.calls):
         _tell(options.report, index, len(plan.calls))
@@ -82,12 +94,12 @@ async def run_apart(
 
 
 class _Apart:
-    """The calls of a batch one by one. `ends_at`: after this none begins; `max_bytes`: after so many no query does."""
+    """The calls of a batch one by one. `ends_at`: after this none begins; `max_bytes`: after so many none reads."""
 
-    def __init__(self, plan: BatchPlan, call: Caller, options: CallOptions, ends_at: float, max_bytes: int) -> None:
+    def __init__(self, plan: BatchPlan, calls: Calls, options: CallOptions, ends_at: float, max_bytes: int) -> None:
         self.options = options
         self.plan = plan
-        self.call = call
+        self.calls = calls
         self.ends_at = ends_at
         self.max_bytes = max_bytes
         self.results: list[bytes] = []
@@ -106,7 +118,8 @@ class _Apart:
         """The calls of the run as one statement; if that is refused, one by one."""
         if time.monotonic() < self.ends_at:
             try:
-                options = replace(self.options, left_s=self.ends_at - time.monotonic())
+                left_bytes = self.max_bytes - self.size
+                options = replace(self.options, left_s=self.ends_at - time.monotonic(), left_bytes=left_bytes)
                 result = await runner.run(run.plan, run.table, 0, options)
             except OutcomeUnknown as error:
                 for each in run.calls:
@@ -124,14 +137,17 @@ class _Apart:
     async def make(self, index: int) -> None:
         """One call, with its answer or error taken."""
         name, given = self.plan.names[index], self.plan.calls[index]
-        reads = isinstance(given, BatchCall) and given.tool.action is Action.READ
+        action = given.tool.action if isinstance(given, BatchCall) else self.calls.action(name)
         try:
+            if action in _NO_CALLS:
+                raise _no_call(name)
             if time.monotonic() >= self.ends_at:
                 raise _not_run(ErrorCode.TIMEOUT, "the calls before it have taken the time of the batch")
-            if reads and self.size >= self.max_bytes:
+            if action in self.calls.reading and self.size >= self.max_bytes:
                 raise _not_run(ErrorCode.TOO_MANY_ROWS, f"the answers before it fill {self.max_bytes} bytes")
             left_s = self.ends_at - time.monotonic()
-            self._take(name, await self.call(name, self.plan.arguments[index], left_s))
+            left_bytes = self.max_bytes - self.size
+            self._take(name, await self.calls.make(name, self.plan.arguments[index], left_s, left_bytes))
         except CallError as error:
             self._take_error(name, error)
 
@@ -199,6 +215,15 @@ def _failed(plan: BatchPlan, error: CallError, index: int | None) -> CallError:
         "outcome": "rolled_back",
     }
     return told
+
+
+def _no_call(name: str) -> StatementRefused:
+    return StatementRefused(
+        ErrorCode.NOT_ALLOWED,
+        f"'{name}' is no call of a batch",
+        "Put the calls of another batch into this one; begin and end a transaction by calls by themselves, and name it "
+        "beside 'calls'.",
+    )
 
 
 def _not_run(code: ErrorCode, reason: str) -> LimitReached:

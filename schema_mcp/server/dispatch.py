@@ -20,14 +20,17 @@ from schema_mcp.execute.runs import Runs
 from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.execute.transaction import Transaction
 from schema_mcp.execute.transactions import Transactions
-from schema_mcp.server.batch import run_apart, run_together
+from schema_mcp.server.batch import Calls, run_apart, run_together
 from schema_mcp.server.kept import key_of, may_be_kept
 from schema_mcp.server.service import UnknownToolError
-from schema_mcp.tools.base import AnswerPlan, SqlPlan, StatementPlan
+from schema_mcp.tools.base import Action, AnswerPlan, SqlPlan, StatementPlan
 from schema_mcp.tools.context import Context
 from schema_mcp.tools.options import CallOptions, Report, RowSink, read_options, takes_options, within
 from schema_mcp.tools.target import Target
 from schema_mcp.tools.view import BatchCall, BatchPlan, CatalogView
+
+#: What tools do that write nothing; others may.
+_READING = frozenset({Action.READ, Action.EXPLAIN, Action.INSPECT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,8 @@ class Call:
     report: Report | None = None
     #: Seconds that are left of the call that this one is part of.
     left_s: float | None = None
+    #: Bytes that are left of the answer that this one's is part of.
+    left_bytes: int | None = None
     #: Where rows go that are more than an answer may hold; None: they are part of the answer.
     sink: RowSink | None = None
     #: What the result's `_meta` is to say; whoever runs the call puts it there.
@@ -118,7 +123,8 @@ class Dispatch:
         return self._plan(view, catalog, call)
 
     def _plan(self, view: CatalogView, catalog: Catalog, call: Call) -> tuple[Any, CallOptions, Target | None]:
-        options, arguments = CallOptions(left_s=call.left_s, report=call.report, client=call.client), call.arguments
+        arguments = call.arguments
+        options = CallOptions(left_s=call.left_s, left_bytes=call.left_bytes, report=call.report, client=call.client)
         if (server_tool := catalog.server_tools.get(call.name)) is not None:
             if takes_options(server_tool.action):
                 options, arguments = read_options(arguments, options, self._limits.call_timeout_s)
@@ -178,18 +184,28 @@ class Dispatch:
         if plan.together:
             return await run_together(plan, planned, runs, catalog.generation, options), 0
 
-        async def called(name: str, arguments: Mapping[str, Any], left_s: float) -> bytes:
+        def server_action(name: str) -> Action | None:
+            return catalog.server_tools[name].action if name in catalog.server_tools else None
+
+        async def called(name: str, arguments: Mapping[str, Any], left_s: float, left_bytes: int) -> bytes:
             # Of the session's context all but its transaction: in which one a batch runs is said once, for all of it.
             context = None if call.context is None else replace(call.context, transaction_id=None)
             one = Call(
-                name=name, arguments=within(arguments, options), caller=call.caller, left_s=left_s, context=context
+                name=name,
+                arguments=within(arguments, options),
+                caller=call.caller,
+                left_s=left_s,
+                left_bytes=left_bytes,
+                context=context,
             )
             try:
                 return (await self._again(one))[0]
             except UnknownToolError:
                 raise UnknownTool(name) from None
 
-        return await run_apart(plan, planned, called, runs, self._limits, options), 0
+        reading = _READING if catalog.sql_writes else _READING | {Action.SQL}
+        calls = Calls(make=called, action=server_action, reading=reading)
+        return await run_apart(plan, planned, calls, runs, self._limits, options), 0
 
     async def _run_if_possible(
         self, catalog: Catalog, plan: StatementPlan, call: Call, options: CallOptions

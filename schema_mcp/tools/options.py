@@ -50,25 +50,34 @@ class RowSink(Protocol):
         ...
 
 
+#: Bytes that each call of a batch has for its rows, however much the calls before it have taken.
+LEAST_BYTES = 1_000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOptions:
     """`timeout_s`: of the whole call, where that is less than the server allows. `report`: None: nobody listens.
 
     `client`: whom calls take turns by (`execute.queue`); None: all of whom nothing is known. `left_s`: what is left of
-    the time of a call that this one is part of. `transaction_id`: of the open transaction that the call is to run in.
-    `sink`: where the rows of a query go; None: into its answer.
+    the time of a call that this one is part of, and `left_bytes` of its answer. `transaction_id`: of the open
+    transaction that the call is to run in. `sink`: where the rows of a query go; None: into its answer.
     """
 
     timeout_s: float | None = None
     report: Report | None = None
     client: str | None = None
     left_s: float | None = None
+    left_bytes: int | None = None
     transaction_id: str | None = None
     sink: RowSink | None = None
 
     def call_timeout_s(self, most_s: float) -> float:
         """Seconds that the call may take; `most_s` is what the server allows."""
         return min([most_s, *(limit_s for limit_s in (self.timeout_s, self.left_s) if limit_s is not None)])
+
+    def max_bytes(self, most: int) -> int:
+        """Bytes that the rows of the call's answer may have; `most` is what the server allows."""
+        return most if self.left_bytes is None else min(most, max(LEAST_BYTES, self.left_bytes))
 
     def limit(self, most_s: float) -> str:
         """What has set `call_timeout_s`, for messages."""
