@@ -31,7 +31,7 @@ from schema_mcp.execute.transaction_errors import (
     COMMITTED,
     IN_DOUBT,
     ROLLED_BACK,
-    became,
+    by_statement,
     ended,
     ended_by,
     in_doubt,
@@ -308,7 +308,7 @@ class Transaction:
         if self.over:
             return ended(self.over)  # whoever has ended it rolls it back
         if isinstance(error, TransactionEnded):
-            ending, _ = await finished(self._roll_back(f"a statement of its own has ended it {became(error.how)}"))
+            ending, _ = await finished(self._roll_back(by_statement(error.how)))
             ending.result()
             return ended_by(error.how)
         known = error if isinstance(error, CallError) else translate(error)

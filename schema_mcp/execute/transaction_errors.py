@@ -3,6 +3,7 @@
 Pure."""
 
 from schema_mcp.errors import CallError, ErrorCode, InvalidArgument, OutcomeUnknown, StaleSchema, StatementRefused
+from schema_mcp.execute.outcome import Outcome
 from schema_mcp.execute.perform import Replaced
 from schema_mcp.execute.steps import StepFailed
 from schema_mcp.tools.base import StatementPlan
@@ -11,6 +12,8 @@ from schema_mcp.tools.base import StatementPlan
 COMMITTED = "it was committed"
 ROLLED_BACK = "it was rolled back"
 IN_DOUBT = "its commit was sent, and the answer was lost: it may have been done"
+
+_BY_STATEMENT = "a statement of its own has ended it "
 
 _AGAIN = "Begin another with begin_transaction, and repeat in it all that is still wanted."
 #: SQLSTATE of a conflict with another transaction, after which only a transaction begun anew can succeed.
@@ -52,6 +55,19 @@ def ended_by(how: str) -> StatementRefused:
         f"the statement has ended the transaction that it ran in {became(how)}",
         "Its transaction_id holds no longer. End one with commit_transaction or rollback_transaction.",
     )
+
+
+def by_statement(how: str) -> str:
+    """Why it is over, where a statement of the caller's own has ended it."""
+    return f"{_BY_STATEMENT}{became(how)}"
+
+
+def outcome_of(over: str) -> Outcome:
+    """What became of what was done in a transaction that is over, of which it is said why."""
+    if over in (COMMITTED, by_statement("COMMIT")):
+        return Outcome.COMMITTED
+    in_the_dark = over.startswith(_BY_STATEMENT) and over != by_statement("ROLLBACK")
+    return Outcome.UNKNOWN if over == IN_DOUBT or in_the_dark else Outcome.ROLLED_BACK
 
 
 def became(how: str) -> str:

@@ -17,10 +17,11 @@ from typing import Any
 from schema_mcp.caller import Caller
 from schema_mcp.errors import CallError, ErrorCode, InvalidArgument, Unavailable
 from schema_mcp.execute.engines import Database, Held
+from schema_mcp.execute.outcome import Outcome
 from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.execute.rows import too_long
 from schema_mcp.execute.transaction import Transaction
-from schema_mcp.execute.transaction_errors import ended
+from schema_mcp.execute.transaction_errors import ended, outcome_of
 from schema_mcp.execute.writes import Writes
 from schema_mcp.tools.transactions import BeginPlan, OpenTransaction, TransactionsStatus
 
@@ -105,6 +106,14 @@ class Transactions:
                 "A transaction has one database. Call without transaction_id, or begin another on that source.",
             )
         return transaction
+
+    def outcome(self, id_: str, caller: Caller) -> Outcome | None:
+        """How the caller's transaction of that handle has ended; None while it is open, and of whatever else."""
+        transaction = self._open.get(id_)
+        ended = self._ended.get(id_) if transaction is None else (transaction.owner, transaction.over)
+        if ended is None or ended[0] != caller or not ended[1]:
+            return None
+        return outcome_of(ended[1])
 
     def status(self, caller: Caller) -> TransactionsStatus:
         """As they stand now. Whoever is nobody in particular is told of none: they may be somebody else's."""

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown, StatementRefused
+from schema_mcp.execute.outcome import Outcome
 from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.execute.runs import Runs
 from schema_mcp.execute.steps import Done, Step, StepFailed
@@ -34,11 +35,15 @@ _NO_CALLS = frozenset({Action.BATCH, Action.TRANSACTION, Action.COMMIT})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calls:
-    """How calls by themselves are made. `action`: what a tool of the server does. `reading`: what writes nothing."""
+    """How calls by themselves are made. `action`: what a tool of the server does. `reading`: what writes nothing.
+
+    `became`: how the transaction that they run in has ended; None while it has not, or where there is none.
+    """
 
     make: Caller
     action: Callable[[str], Action | None]
     reading: frozenset[Action]
+    became: Callable[[], Outcome | None]
 
 
 async def run_together(
@@ -70,7 +75,9 @@ async def run_together(
     _tell(report, len(calls), len(calls))
     answers = [answer for run, of_run in zip(planned, done, strict=True) for answer in _answers(run, of_run)]
     results = [_result(name, answer) for name, answer in zip(plan.names, answers, strict=True)]
-    return _document(results, "committed" if options.transaction_id is None else "in_transaction")
+    kept = any(run.plan.writes and not run.plan.dry_run for run in planned)
+    rehearsed = any(run.plan.dry_run for run in planned)
+    return _document(results, "rolled_back" if rehearsed and not kept else _done(options))
 
 
 async def run_apart(
@@ -87,7 +94,7 @@ async def run_apart(
             await apart.make(index)
             index += 1
             continue
-        await apart.make_together(neighbours, runs_of(neighbours.plan.source))
+        await apart.make_together(neighbours, runs_of)
         index += len(neighbours.calls)
     _tell(options.report, index, len(plan.calls))
     return _document(apart.results, apart.outcome)
@@ -105,22 +112,28 @@ class _Apart:
         self.results: list[bytes] = []
         self.size = 0
         self.failed = 0
+        #: Some call was a dry run, or may have written.
+        self.rehearsed = self.wrote = False
         self.unknown = False
+        self._ended_before = calls.became() is not None
 
     @property
     def outcome(self) -> str:
         if self.unknown:
             return "unknown"
-        done = "committed" if self.options.transaction_id is None else "in_transaction"
-        return "rolled_back" if self.failed == len(self.results) else done
+        ended = None if self._ended_before else self.calls.became()
+        if ended is not None:
+            return str(ended)
+        nothing = self.failed == len(self.results) or (self.rehearsed and not self.wrote)
+        return "rolled_back" if nothing else _done(self.options)
 
-    async def make_together(self, run: Run, runner: Runs) -> None:
+    async def make_together(self, run: Run, runs_of: RunsOf) -> None:
         """The calls of the run as one statement; if that is refused, one by one."""
         if time.monotonic() < self.ends_at:
             try:
                 left_bytes = self.max_bytes - self.size
                 options = replace(self.options, left_s=self.ends_at - time.monotonic(), left_bytes=left_bytes)
-                result = await runner.run(run.plan, run.table, 0, options)
+                result = await runs_of(run.plan.source).run(run.plan, run.table, 0, options)
             except OutcomeUnknown as error:
                 for each in run.calls:
                     self._take_error(each.name, error)
@@ -130,6 +143,7 @@ class _Apart:
             else:
                 for each, answer in zip(run.calls, run.answers(result), strict=True):
                     self._take(each.name, answer)
+                self.wrote = True
                 return
         for each in run.calls:
             await self.make(each.index)
@@ -148,6 +162,9 @@ class _Apart:
             left_s = self.ends_at - time.monotonic()
             left_bytes = self.max_bytes - self.size
             self._take(name, await self.calls.make(name, self.plan.arguments[index], left_s, left_bytes))
+            dry_run = isinstance(given, BatchCall) and given.arguments.get("dry_run") is True
+            self.rehearsed = self.rehearsed or dry_run
+            self.wrote = self.wrote or not (dry_run or action in self.calls.reading)
         except CallError as error:
             self._take_error(name, error)
 
@@ -215,6 +232,10 @@ def _failed(plan: BatchPlan, error: CallError, index: int | None) -> CallError:
         "outcome": "rolled_back",
     }
     return told
+
+
+def _done(options: CallOptions) -> str:
+    return "committed" if options.transaction_id is None else "in_transaction"
 
 
 def _no_call(name: str) -> StatementRefused:

@@ -15,6 +15,7 @@ from schema_mcp.catalog.build import Catalog
 from schema_mcp.errors import CallError, ErrorCode, InvalidArgument, UnknownTool
 from schema_mcp.execute.cache import ResultCache
 from schema_mcp.execute.executor import Executor
+from schema_mcp.execute.outcome import Outcome
 from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.execute.runs import Runs
 from schema_mcp.execute.sql import SqlExecutor
@@ -187,6 +188,10 @@ class Dispatch:
         def server_action(name: str) -> Action | None:
             return catalog.server_tools[name].action if name in catalog.server_tools else None
 
+        def became() -> Outcome | None:
+            id_ = options.transaction_id
+            return None if id_ is None else self._transactions.outcome(id_, call.caller)
+
         async def called(name: str, arguments: Mapping[str, Any], left_s: float, left_bytes: int) -> bytes:
             # Of the session's context all but its transaction: in which one a batch runs is said once, for all of it.
             context = None if call.context is None else replace(call.context, transaction_id=None)
@@ -204,7 +209,7 @@ class Dispatch:
                 raise UnknownTool(name) from None
 
         reading = _READING if catalog.sql_writes else _READING | {Action.SQL}
-        calls = Calls(make=called, action=server_action, reading=reading)
+        calls = Calls(make=called, action=server_action, reading=reading, became=became)
         return await run_apart(plan, planned, calls, runs, self._limits, options), 0
 
     async def _run_if_possible(
