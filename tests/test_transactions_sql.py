@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.accounts import PLACES, POSTGRESQL, begun, held, stored, with_accounts
+from tests.accounts import PLACES, POSTGRESQL, begun, held, pay, stored, with_accounts
 from tests.conftest import Place
 from tests.peers import Peer, inside
 
@@ -62,6 +62,23 @@ async def test_where_sql_may_only_read_it_does_so_in_a_transaction_that_writes(a
         assert (await program.peer.call("update_accounts", where))["updated"] == 1
         await program.peer.call("commit_transaction", {"transaction_id": id_})
         assert stored(accounts) == [(1, 100), (2, 1)]
+
+
+@PLACES
+async def test_a_read_only_one_says_that_it_is_to_a_statement_that_writes(accounts: Place) -> None:
+    hint = "Begin another without read_only, where the server's access.mode lets it write."
+    async with inside(accounts.url, access__mode="write", access__sql="write") as program:
+        id_ = await begun(program.peer, read_only=True)
+        refused = await program.peer.error("update_accounts", pay(id_, 1, 0))
+        for text in ("UPDATE accounts SET balance = 0", "UPDATE accounts SET balance = 0 RETURNING id"):
+            error = await program.peer.error("execute_sql", {"sql": text, "transaction_id": id_})
+            assert error["message"].startswith("the transaction is read-only"), error
+            assert (error["code"], error["hint"]) == ("read_only", hint) == (refused["code"], refused["hint"])
+        assert await sql(program.peer, id_, "SELECT 1 AS n") == [{"n": 1}]
+    async with inside(accounts.url, access__mode="write", access__sql="read") as program:
+        id_ = await begun(program.peer, read_only=True)
+        error = await program.peer.error("execute_sql", {"sql": text, "transaction_id": id_})
+        assert error["hint"].endswith("Writing is off here (access.sql).")
 
 
 @POSTGRESQL

@@ -2,6 +2,10 @@
 
 Pure."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from schema_mcp.dialects.sql import ONLY_READS
 from schema_mcp.errors import CallError, ErrorCode, InvalidArgument, OutcomeUnknown, StaleSchema, StatementRefused
 from schema_mcp.execute.outcome import Outcome
 from schema_mcp.execute.perform import Replaced
@@ -15,6 +19,8 @@ IN_DOUBT = "its commit was sent, and the answer was lost: it may have been done"
 
 _BY_STATEMENT = "a statement of its own has ended it "
 
+_READ_ONLY = "the transaction is read-only"
+_WRITABLE = "Begin another without read_only, where the server's access.mode lets it write."
 _AGAIN = "Begin another with begin_transaction, and repeat in it all that is still wanted."
 #: SQLSTATE of a conflict with another transaction, after which only a transaction begun anew can succeed.
 _SERIALIZATION_FAILURE = "40001"
@@ -32,11 +38,20 @@ def refuse(plan: StatementPlan, *, read_only: bool) -> None:
             "Leave the key out; the answer of commit_transaction tells whether all of it was done.",
         )
     if plan.writes and read_only:
-        raise StatementRefused(
-            ErrorCode.READ_ONLY,
-            "the transaction is read-only",
-            "Begin another without read_only, where the server's access.mode lets it write.",
-        )
+        raise StatementRefused(ErrorCode.READ_ONLY, _READ_ONLY, _WRITABLE)
+
+
+@contextmanager
+def told_read_only(*, writes: bool) -> Iterator[None]:
+    """What a dialect refuses because the caller's statement may only read is the transaction's doing where it `writes`
+    elsewhere."""
+    try:
+        yield
+    except CallError as error:
+        if writes and error.hint == ONLY_READS:
+            error.code, error.hint = ErrorCode.READ_ONLY, _WRITABLE
+            error.message = f"{_READ_ONLY}: {error.message}"
+        raise
 
 
 def ended(reason: str) -> InvalidArgument:

@@ -120,6 +120,11 @@ class Transactions:
         own = () if caller == Caller() else tuple(one.status for one in self._open.values() if one.owner == caller)
         return TransactionsStatus(own=own, open=len(self._open), size=self._limits.size * len(self._databases))
 
+    def writing(self, caller: Caller, source: str, *, apart_from: str | None) -> tuple[OpenTransaction, ...]:
+        """The caller's own on that database that may hold what another call of it waits for. As `status`."""
+        own = self.status(caller).own
+        return tuple(one for one in own if one.source == source and not one.read_only and one.id != apart_from)
+
     def forget(self, session: str) -> None:
         """Ends those of a session that has ended."""
         for transaction in [one for one in self._open.values() if one.owner.session == session]:

@@ -6,7 +6,7 @@ A new kind of plan is added with its runner (`add`) where the program is put tog
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -20,14 +20,17 @@ from schema_mcp.execute.perform import ExecutionLimits
 from schema_mcp.execute.runs import Runs
 from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.execute.transaction import Transaction
+from schema_mcp.execute.transaction_errors import told_read_only
 from schema_mcp.execute.transactions import Transactions
 from schema_mcp.server.batch import Calls, run_apart, run_together
 from schema_mcp.server.kept import key_of, may_be_kept
+from schema_mcp.server.own_locks import Telling, told_of
 from schema_mcp.server.service import UnknownToolError
 from schema_mcp.tools.base import Action, AnswerPlan, SqlPlan, StatementPlan
 from schema_mcp.tools.context import Context
 from schema_mcp.tools.options import CallOptions, Report, RowSink, read_options, takes_options, within
 from schema_mcp.tools.target import Target
+from schema_mcp.tools.transactions import OpenTransaction
 from schema_mcp.tools.view import BatchCall, BatchPlan, CatalogView
 
 #: What tools do that write nothing; others may.
@@ -148,9 +151,13 @@ class Dispatch:
 
         Raises: CallError (`unknown_transaction`).
         """
-        if options.transaction_id is None:
-            return self.executors[source]
-        return self._transaction(options.transaction_id, call, source)
+        runs: Runs = self.executors[source]
+        if options.transaction_id is not None:
+            runs = self._transaction(options.transaction_id, call, source)
+        return Telling(runs, self._own(call, source, options))
+
+    def _own(self, call: Call, source: str, options: CallOptions) -> Callable[[], Sequence[OpenTransaction]]:
+        return lambda: self._transactions.writing(call.caller, source, apart_from=options.transaction_id)
 
     def _transaction(self, id_: str, call: Call, source: str) -> Transaction:
         try:
@@ -166,11 +173,14 @@ class Dispatch:
         return next(iter(self.executors.values())).limits
 
     async def _run_sql(self, catalog: Catalog, plan: SqlPlan, call: Call, options: CallOptions) -> Answered:
-        if options.transaction_id is None:
-            shown = await self._sql[plan.source].run(plan, catalog.generation, options)
-        else:
-            transaction = self._transaction(options.transaction_id, call, plan.source)
-            shown = await transaction.run_sql(plan, catalog.generation, options)
+        sql = self._sql[plan.source]
+        with told_of(self._own(call, plan.source, options), sql.limits.lock_timeout_s):
+            if options.transaction_id is None:
+                shown = await sql.run(plan, catalog.generation, options)
+            else:
+                transaction = self._transaction(options.transaction_id, call, plan.source)
+                with told_read_only(writes=plan.writes and transaction.status.read_only):
+                    shown = await transaction.run_sql(plan, catalog.generation, options)
         return plan.answer(shown), len(shown.rows)
 
     async def _batch(self, catalog: Catalog, plan: BatchPlan, call: Call, options: CallOptions) -> Answered:

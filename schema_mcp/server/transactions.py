@@ -1,13 +1,14 @@
 """Plans that begin and end transactions, and which of the open ones a call runs in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from schema_mcp.catalog.build import Catalog
 from schema_mcp.errors import CallError
 from schema_mcp.execute.transactions import Transactions
 from schema_mcp.server.dispatch import Answered, Call, Dispatch
+from schema_mcp.server.own_locks import told_of
 from schema_mcp.tools.options import CallOptions
-from schema_mcp.tools.transactions import BeginPlan, EndPlan
+from schema_mcp.tools.transactions import BeginPlan, EndPlan, OpenTransaction
 
 
 class TransactionCalls:
@@ -23,9 +24,14 @@ class TransactionCalls:
     async def _begin(self, catalog: Catalog, plan: BeginPlan, call: Call, options: CallOptions) -> Answered:
         executor = self._dispatch.executors[plan.source]
         read_only = plan.read_only or catalog.policy.engine_read_only
-        opened = await self._transactions.begin(
-            plan, call.caller, executor.limits, executor.on_stale, executor.writes, read_only=read_only
-        )
+
+        def own() -> Sequence[OpenTransaction]:
+            return self._transactions.writing(call.caller, plan.source, apart_from=None)
+
+        with told_of(own, executor.limits.lock_timeout_s):
+            opened = await self._transactions.begin(
+                plan, call.caller, executor.limits, executor.on_stale, executor.writes, read_only=read_only
+            )
         return plan.answer(opened), 0
 
     async def _end(self, catalog: Catalog, plan: EndPlan, call: Call, options: CallOptions) -> Answered:
