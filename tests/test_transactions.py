@@ -233,6 +233,7 @@ async def test_what_does_not_go_in_one_is_refused(accounts: Place) -> None:
         error = await program.peer.error("begin_transaction")
         assert (error["code"], error["retryable"]) == ("busy", True)
         assert "1 transactions are open already in this session" in error["message"]
+        assert 30 < error["details"]["retry_after_s"] <= 60
         error = await program.peer.error("begin_transaction", {"isolation": "snapshot"})
         assert "'isolation' takes one of read committed, repeatable read, serializable" in error["message"]
         error = await program.peer.error("begin_transaction", {"description": "x" * 201})
@@ -254,10 +255,25 @@ async def test_open_ones_starve_no_single_call(accounts: Place) -> None:
         assert error["message"] == (
             "2 transactions are open already on database 'database', and there may be no more (pool.transaction_size)"
         )
+        assert "one that nobody uses ends after 60 s" in error["hint"]
+        assert 30 < error["details"]["retry_after_s"] <= 60
         await others[0].call("update_accounts", pay(opened[0], 1, 70))
         assert len(await others[2].rows("query_accounts")) == 2
         await others[0].call("rollback_transaction", {"transaction_id": opened[0]})
         await begun(others[2])
+
+
+@PLACES
+async def test_one_that_finds_no_place_has_it_when_it_was_told(accounts: Place) -> None:
+    settings: dict[str, Any] = {"transactions__idle_timeout_s": 1.0, "transactions__per_session": 1}
+    async with inside(accounts.url, access__mode="write", **settings) as program:
+        id_ = await begun(program.peer, read_only=True)
+        error = await program.peer.error("begin_transaction", {"read_only": True})
+        assert 0 < error["details"]["retry_after_s"] <= 1
+        await until(lambda: held(program) == 0)
+        told = await program.peer.error("commit_transaction", {"transaction_id": id_})
+        assert told["message"].startswith("this transaction has ended: it was rolled back after 1 s")
+        await begun(program.peer, read_only=True)
 
 
 @PLACES

@@ -166,6 +166,7 @@ class Transactions:
                 f"{limits.per_session} transactions are open already in this session, and there may be no more "
                 "(transactions.per_session)",
                 "Commit one or roll one back; server_status tells them.",
+                retry_after_s=self._free_in_s(lambda one: one.owner == owner),
             )
         if self._closed or sum(one == source for _, one in taken) >= limits.size:
             raise Unavailable(
@@ -174,7 +175,14 @@ class Transactions:
                 "(pool.transaction_size)",
                 f"Try again in a moment: one that nobody uses ends after {limits.idle_timeout_s:g} s. A call without "
                 "transaction_id, and run_batch, need none.",
+                retry_after_s=self._free_in_s(lambda one: one.source == source),
             )
+
+    def _free_in_s(self, is_in_the_way: Callable[[Transaction], bool]) -> float:
+        """Seconds until the time of one of them can be over, whatever their owners do."""
+        now = asyncio.get_running_loop().time()
+        due = [one.due[0] - now for one in self._open.values() if is_in_the_way(one)]
+        return max(0.1, min([self._limits.idle_timeout_s, *due]))
 
     async def _begin(
         self,
