@@ -189,7 +189,8 @@ class LimitReached(CallError):
 
 
 class OutcomeUnknown(CallError):
-    """A write was sent and the answer was lost: it may have been committed or not."""
+    """A write was sent and the answer was lost: it may have been committed or not. `running`: it is being committed."""
 
-    def __init__(self, message: str, hint: str) -> None:
+    def __init__(self, message: str, hint: str, *, running: bool = False) -> None:
         super().__init__(ErrorCode.OUTCOME_UNKNOWN, message, hint, retryable=False)
+        self.running = running

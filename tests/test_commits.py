@@ -18,6 +18,7 @@ pytestmark = pytest.mark.parametrize("own_server_session", ["18"], indirect=True
 
 #: At once, for tests that would wait for it.
 SOON_S = 0.05
+STOPPED = "the commit did not end in the time that the call's 1 s (timeout_s) left for it, and was stopped"
 
 
 @pytest.fixture
@@ -137,3 +138,70 @@ async def test_a_key_of_a_call_that_was_cancelled_in_commit_is_settled(
         assert (home.rows(), program.app.database.in_use) == (1, 0)
         if takes_s > 1:
             assert not committed
+
+
+INTO = {"sql": "INSERT INTO cats VALUES (1)"}
+TOO_LATE = {
+    "insert": INSERT,
+    "sql": ("execute_sql", INTO),
+    "batch": ("run_batch", {"calls": [{"tool": INSERT[0], "arguments": INSERT[1]}]}),
+    "batch of two": (
+        "run_batch",
+        {"calls": [{"tool": INSERT[0], "arguments": {"rows": [{"id": id_}]}} for id_ in (1, 2)]},
+    ),
+}
+
+
+@pytest.mark.parametrize("call", TOO_LATE.values(), ids=TOO_LATE)
+async def test_a_commit_that_outlasts_its_call_is_stopped_and_leaves_nothing(
+    home: Home, call: tuple[str, dict[str, Any]]
+) -> None:
+    _slow_at_commit(home, 20)
+    async with between(home, access__sql="write") as (program, _):
+        answer = await _within(1.5, program.peer.call(call[0], {**call[1], "timeout_s": 1}))
+        assert (answer["error"]["code"], answer["error"]["message"].endswith(STOPPED)) == ("timeout", True)
+        assert answer["error"]["hint"].startswith("Nothing was written.")
+        assert (_asleep(home), home.rows(), program.app.database.in_use) == (False, 0, 0)
+
+
+async def test_a_commit_is_stopped_also_where_its_own_network_stands_still(home: Home) -> None:
+    _slow_at_commit(home, 20)
+    async with between(home) as (program, proxy):
+        calling = asyncio.create_task(program.peer.error(INSERT[0], {**INSERT[1], "timeout_s": 1}))
+        await until(lambda: _asleep(home))
+        proxy.forget()
+        assert (await calling)["code"] == "timeout"
+        assert (_asleep(home), home.rows()) == (False, 0)
+
+
+async def test_the_commit_of_a_transaction_that_outlasts_its_time_is_stopped(home: Home) -> None:
+    _slow_at_commit(home, 20)
+    async with between(home, limits__call_timeout_s=1) as (program, _):
+        id_ = (await program.peer.call("begin_transaction"))["transaction_id"]
+        await program.peer.call("insert_cats", {**INSERT[1], "transaction_id": id_})
+        error = (await _within(1.5, program.peer.call("commit_transaction", {"transaction_id": id_})))["error"]
+        assert (error["code"], error["retryable"], error["message"]) == (
+            "timeout",
+            False,
+            "the commit did not end in the time that the call's 1 s (limits.call_timeout_s) left for it, and was "
+            "stopped; with it the transaction has ended, and everything in it was rolled back",
+        )
+        assert (_asleep(home), home.rows()) == (False, 0)
+
+
+@pytest.mark.parametrize("call", ["insert", "sql", "batch of two"])
+async def test_a_commit_that_waits_for_a_standby_is_told_to_be_still_running(home: Home, call: str) -> None:
+    tool, arguments = TOO_LATE[call]
+    async with between(home, access__sql="write") as (program, _):
+        home.execute("ALTER SYSTEM SET synchronous_commit = on")
+        home.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'; SELECT pg_reload_conf()")
+        try:
+            await until(lambda: home.execute("SHOW synchronous_standby_names") == "nobody")
+            error = await program.peer.error(tool, {**arguments, "timeout_s": 1})
+            assert (error["code"], home.rows()) == ("outcome_unknown", 0)
+            assert error["message"].endswith("is still being committed: it may be done later")
+            assert error["hint"].startswith("Do not repeat it now. Look again after a while")
+        finally:
+            home.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            home.execute("ALTER SYSTEM RESET synchronous_commit; SELECT pg_reload_conf()")
+        await until(lambda: home.rows() > 0)

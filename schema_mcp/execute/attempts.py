@@ -17,7 +17,7 @@ from schema_mcp.execute.once import Sent
 from schema_mcp.execute.outcome import Outcome, take_mark
 from schema_mcp.execute.perform import ExecutionLimits, Performer, Replaced, explained
 from schema_mcp.execute.retry import tried
-from schema_mcp.execute.rows import not_committed, too_long, unknown
+from schema_mcp.execute.rows import commit_too_long, not_committed, still_committing, too_long, unknown
 from schema_mcp.execute.steps import Done, Step, StepFailed
 from schema_mcp.observe.events import CallRetried, Observe
 from schema_mcp.tools.options import PLAIN, CallOptions
@@ -184,12 +184,17 @@ class Attempts:
         return done
 
     async def _resolve(self, done: Sequence[Sequence[Done]], lost: BaseException) -> None:
-        """Returns if COMMIT has done what it was sent for. Raises: Unavailable if not; OutcomeUnknown."""
+        """Returns if COMMIT has done what it was sent for. Raises: Unavailable or LimitReached if not;
+        OutcomeUnknown."""
         if self._performer.mark or any(each.result.affected for part in done for each in part):
             outcome = await find_out(self._database, self._performer.mark, self._left_s(), lost)
         else:
             outcome = Outcome.COMMITTED  # nothing was written, which is what the answer says
-        self.committing = outcome is Outcome.UNKNOWN
+        self.committing = outcome in (Outcome.UNKNOWN, Outcome.RUNNING)
+        if outcome is Outcome.RUNNING:
+            raise still_committing(f"the {self._step.plan.action} of table '{self._step.table.name.name}'") from lost
+        if outcome is Outcome.STOPPED:
+            raise commit_too_long(self._timeout_s, self._limit, retryable=True) from lost
         if outcome is Outcome.UNKNOWN:
             raise unknown(self._step.plan, self._step.table) from lost
         if outcome is Outcome.ROLLED_BACK:

@@ -2,7 +2,8 @@
 
     sent -> answered
          -> late: asked about on another connection, again and again, while the answer is waited for
-         -> lost, or too late: `Outcome`, from `outcome.py`
+         -> lost: `Outcome`, from `outcome.py`
+         -> too late: stopped in the database, and the same
 
 Whoever commits says what follows from it; a connection on which COMMIT was late is not used again.
 """
@@ -24,6 +25,8 @@ GIVE_UP_AFTER_S = 5.0
 ANSWER_S = 0.1
 #: How long an answer may take once its call is cancelled or its time over. Less than transports wait for calls to end.
 GRACE_S = 0.25
+#: Of the time that is left to stop a COMMIT, the part after which is told what was found, before the call's is over.
+STOPPING_PART = 0.9
 
 T = TypeVar("T")
 
@@ -36,14 +39,18 @@ class Late(TimeoutError):
         self.outcome = outcome
 
 
+class Overdue(TimeoutError):
+    """The answer to COMMIT has not come within its time, and the outcome is not known."""
+
+
 async def answered(
     database: Database, connection: Connection, mark: str, limit_s: float | None, sending: Coroutine[Any, Any, T]
 ) -> T:
     """What COMMIT is answered, which `sending` sends on the connection. `mark`: of its transaction; empty where nobody
     can be asked.
 
-    Raises: Late; TimeoutError after `limit_s`; with either of them the connection is closed, if there is a mark;
-    whatever the driver raises. Nothing of it runs on here then.
+    Raises: Late; Overdue after `limit_s`, TimeoutError where there is no mark; with either of the first two the
+    connection is closed; whatever the driver raises. Nothing of it runs on here then.
     """
     commit = asyncio.create_task(sending)
     tasks: list[asyncio.Task[Any]] = [commit]
@@ -61,20 +68,25 @@ async def answered(
             if commit.done():
                 return commit.result()
             raise Late(asking.result())
-    except TimeoutError:
+    except TimeoutError as error:
         if mark and not commit.done():
-            connection.terminate()  # nobody waits for what a cancel would do, which goes by the same way
+            connection.terminate()  # `find_out` stops it in the database by its mark: a way that may still lead there
             await asyncio.wait({commit})
+            if not isinstance(error, Late):
+                raise Overdue from error
         raise
     finally:
         await _ended(tasks)
 
 
 async def find_out(database: Database, mark: str, left_s: float, lost: BaseException) -> Outcome:
-    """What became of a COMMIT that was lost by that error. Its connection must have been given up."""
+    """What became of a COMMIT that was lost by that error. Its connection must have been given up. One that is overdue
+    is stopped."""
     if isinstance(lost, Late):
         database.renew()  # the connections beside it may lead nowhere, as its own
         return lost.outcome
+    if isinstance(lost, Overdue):
+        return await resolve(database, mark, STOPPING_PART * left_s, stops=True)
     return await resolve(database, mark, left_s)
 
 

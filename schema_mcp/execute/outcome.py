@@ -28,6 +28,10 @@ class Outcome(StrEnum):
 
     COMMITTED = "committed"
     ROLLED_BACK = "rolled_back"
+    #: The same, because its COMMIT was stopped here.
+    STOPPED = "stopped"
+    #: Not yet: COMMIT is at work, and could not be stopped in time.
+    RUNNING = "running"
     UNKNOWN = "unknown"
 
 
@@ -43,23 +47,34 @@ async def take_mark(connection: Connection, dialect: Dialect) -> str:
     return "" if mark is None else str(mark)
 
 
-async def resolve(database: Database, mark: str, timeout_s: float) -> Outcome:
+async def resolve(database: Database, mark: str, timeout_s: float, *, stops: bool = False) -> Outcome:
     """How the transaction with that mark has ended; UNKNOWN where nobody can say so within `timeout_s`.
 
-    The connection on which COMMIT was sent must have been given up before: it may be ended in the database.
+    The connection on which COMMIT was sent must have been given up before: it may be ended in the database. `stops`: a
+    COMMIT that is at work is stopped, and only then is an outcome STOPPED or RUNNING.
     """
     if not mark:
         return Outcome.UNKNOWN
+    running = False
+
+    async def ask() -> Outcome | None:
+        nonlocal running
+        outcome = await _ask(database, mark, ends=True, stops=stops)
+        if outcome is Outcome.RUNNING:
+            running = True
+            return None
+        return Outcome.STOPPED if running and outcome is Outcome.ROLLED_BACK else outcome
+
     asking = AsyncRetrying(
         wait=wait_random_exponential(multiplier=FIRST_WAIT_S, max=MAX_WAIT_S),
         retry=retry_if_result(lambda outcome: outcome is None),
     )
     try:
         async with asyncio.timeout(max(0.0, timeout_s)):
-            found: Outcome = await asking(_ask, database, mark, ends=True)
+            found: Outcome = await asking(ask)
             return found
     except TimeoutError:
-        return Outcome.UNKNOWN
+        return Outcome.RUNNING if running else Outcome.UNKNOWN
 
 
 async def heard(database: Database, mark: str, patience_s: float) -> Outcome:
@@ -82,11 +97,12 @@ async def heard(database: Database, mark: str, patience_s: float) -> Outcome:
     return found
 
 
-async def _ask(database: Database, mark: str, *, ends: bool) -> Outcome | None:
-    """None: it is worth asking again. `ends`: a session that waits for its COMMIT is ended."""
+async def _ask(database: Database, mark: str, *, ends: bool, stops: bool = False) -> Outcome | None:
+    """None: it is worth asking again. `ends`: a session that waits for its COMMIT is ended; `stops`: one that is at
+    work with it is cancelled, and the outcome is RUNNING."""
     try:
         async with asyncio.timeout(ASK_TIMEOUT_S), database.single() as connection:
-            return await _outcome(connection, database.dialect, mark, ends=ends)
+            return await _outcome(connection, database.dialect, mark, ends=ends, stops=stops)
     except Exception as error:
         refused = error if isinstance(error, CallError) else database.dialect.translate(error, None)
         if refused is None:
@@ -94,7 +110,7 @@ async def _ask(database: Database, mark: str, *, ends: bool) -> Outcome | None:
         return None if refused.code is ErrorCode.DATABASE_UNAVAILABLE else Outcome.UNKNOWN
 
 
-async def _outcome(connection: Connection, dialect: Dialect, mark: str, *, ends: bool) -> Outcome | None:
+async def _outcome(connection: Connection, dialect: Dialect, mark: str, *, ends: bool, stops: bool) -> Outcome | None:
     ((said,),) = await _rows(connection, dialect, "outcome", mark)
     match said:
         case "committed":
@@ -104,6 +120,8 @@ async def _outcome(connection: Connection, dialect: Dialect, mark: str, *, ends:
         case "recovered" if await _rows(connection, dialect, "proof", mark):
             return Outcome.COMMITTED
         case "in progress":
+            if stops and await _rows(connection, dialect, "stopped", mark):
+                return Outcome.RUNNING
             if ends:
                 await _rows(connection, dialect, "abandoned", mark)
             return None

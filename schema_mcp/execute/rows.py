@@ -176,6 +176,26 @@ def too_many(plan: StatementPlan, table: Table, matching: str) -> LimitReached:
     )
 
 
+def commit_too_long(limit_s: float, limit: str, *, retryable: bool) -> LimitReached:
+    """COMMIT was stopped, and with it everything before it was undone. `limit`: of the call."""
+    return LimitReached(
+        ErrorCode.TIMEOUT,
+        f"the commit did not end in the time that the call's {limit_s:.6g} s ({limit}) left for it, and was stopped",
+        "Nothing was written. Deferred constraints and triggers run in the commit: give the call more time, or write "
+        "fewer rows.",
+        retryable=retryable,
+    )
+
+
+def still_committing(what: str) -> OutcomeUnknown:
+    """COMMIT is at work, and could not be stopped."""
+    return OutcomeUnknown(
+        f"the call's time is over, and {what} is still being committed: it may be done later",
+        "Do not repeat it now. Look again after a while whether it was done, not at once: until then it is not seen.",
+        running=True,
+    )
+
+
 def unknown(plan: StatementPlan, table: Table) -> OutcomeUnknown:
     """Whether it was committed cannot be told."""
     return OutcomeUnknown(

@@ -21,7 +21,7 @@ from schema_mcp.execute.exceeded import with_limit
 from schema_mcp.execute.outcome import Outcome, take_mark
 from schema_mcp.execute.perform import STOP_TIMEOUT_S, ExecutionLimits
 from schema_mcp.execute.queue import FairQueue
-from schema_mcp.execute.rows import write
+from schema_mcp.execute.rows import commit_too_long, still_committing, write
 from schema_mcp.execute.telling import rows_so_far
 from schema_mcp.execute.writes import UNTOLD, Writes
 from schema_mcp.tools.base import SqlPlan, SqlResult
@@ -93,7 +93,7 @@ class SqlExecutor:
             raise
         except BaseException as error:
             if run.committing:
-                await self._resolve(run, ends_at, error)
+                await self._resolve(run, ends_at, error, timeout_s, options.limit(limits.call_timeout_s))
             elif limit.expired():
                 raise sql_too_long("call", timeout_s, options.limit(limits.call_timeout_s)) from None
             elif (translated := access.translate(error, statement)) is None:
@@ -121,11 +121,18 @@ class SqlExecutor:
             finally:
                 self.running -= 1
 
-    async def _resolve(self, run: "SqlRun", ends_at: float, lost: BaseException) -> None:
-        """Returns if COMMIT has done what it was sent for. Raises: Unavailable if not; OutcomeUnknown."""
+    async def _resolve(self, run: "SqlRun", ends_at: float, lost: BaseException, timeout_s: float, limit: str) -> None:
+        """Returns if COMMIT has done what it was sent for.
+
+        Raises: Unavailable or LimitReached if not; OutcomeUnknown.
+        """
         outcome = await find_out(self.database, run.mark, ends_at - asyncio.get_running_loop().time(), lost)
         if outcome is Outcome.UNKNOWN:
             raise _unknown() from lost
+        if outcome is Outcome.RUNNING:
+            raise still_committing("the statement") from lost
+        if outcome is Outcome.STOPPED:
+            raise commit_too_long(timeout_s, limit, retryable=False) from lost
         if outcome is Outcome.ROLLED_BACK:
             raise _not_committed() from lost
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 from schema_mcp.caller import Caller
 from schema_mcp.dialects.base import Connection
 from schema_mcp.dialects.transactions import TransactionEnded
-from schema_mcp.errors import CallError, ErrorCode, Unavailable
+from schema_mcp.errors import CallError, ErrorCode, OutcomeUnknown, Unavailable
 from schema_mcp.execute.commit import GRACE_S, Commit
 from schema_mcp.execute.engines import Database, Held
 from schema_mcp.execute.exceeded import with_limit
@@ -34,12 +34,12 @@ from schema_mcp.execute.transaction_errors import (
     by_statement,
     ended,
     ended_by,
-    in_doubt,
     is_conflict,
     may_fit_now,
     not_committed,
     refuse,
     still_open,
+    uncommitted,
     with_the_transaction,
 )
 from schema_mcp.execute.turns import Turns
@@ -355,12 +355,13 @@ class Transaction:
             raise lost from (None if lost is error else error)
         await self._leave(IN_DOUBT, clean=False)
         outcome = await commit.outcome(error)
-        if outcome is Outcome.UNKNOWN:
-            raise in_doubt() from error
+        failure = uncommitted(outcome, self.limits.call_timeout_s)
+        if isinstance(failure, OutcomeUnknown):
+            raise failure from error
         self.over = COMMITTED if outcome is Outcome.COMMITTED else ROLLED_BACK
         self._tell_end()
-        if outcome is Outcome.ROLLED_BACK:
-            raise not_committed(ErrorCode.DATABASE_UNAVAILABLE) from error
+        if failure is not None:
+            raise failure from error
 
     async def _roll_back(self, reason: str) -> None:
         """Ends it, clean where the database answers in time."""

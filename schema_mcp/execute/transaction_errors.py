@@ -9,6 +9,7 @@ from schema_mcp.dialects.sql import ONLY_READS
 from schema_mcp.errors import CallError, ErrorCode, InvalidArgument, OutcomeUnknown, StaleSchema, StatementRefused
 from schema_mcp.execute.outcome import Outcome
 from schema_mcp.execute.perform import Replaced
+from schema_mcp.execute.rows import commit_too_long, still_committing
 from schema_mcp.execute.steps import StepFailed
 from schema_mcp.tools.base import StatementPlan
 
@@ -115,12 +116,24 @@ def still_open(error: CallError) -> CallError:
     return error
 
 
-def in_doubt() -> OutcomeUnknown:
-    """Nobody can say what became of it."""
-    return OutcomeUnknown(
-        "the connection was lost while the transaction was being committed: either all of it was done or nothing",
-        "Query what it has written before you do it again: it may be there.",
-    )
+def uncommitted(outcome: Outcome, limit_s: float) -> CallError | None:
+    """What to tell of a COMMIT whose answer was late or lost; None where it has done what it was sent for. `limit_s`:
+    of its call."""
+    match outcome:
+        case Outcome.COMMITTED:
+            return None
+        case Outcome.ROLLED_BACK:
+            return not_committed(ErrorCode.DATABASE_UNAVAILABLE)
+        case Outcome.STOPPED:
+            return with_the_transaction(commit_too_long(limit_s, "limits.call_timeout_s", retryable=False))
+        case Outcome.RUNNING:
+            return still_committing("the transaction")
+        case Outcome.UNKNOWN:
+            return OutcomeUnknown(
+                "the connection was lost while the transaction was being committed: either all of it was done or "
+                "nothing",
+                "Query what it has written before you do it again: it may be there.",
+            )
 
 
 def is_conflict(error: CallError | None) -> bool:

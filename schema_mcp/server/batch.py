@@ -15,6 +15,7 @@ import orjson
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, OutcomeUnknown, StatementRefused
 from schema_mcp.execute.outcome import Outcome
 from schema_mcp.execute.perform import ExecutionLimits
+from schema_mcp.execute.rows import still_committing
 from schema_mcp.execute.runs import Runs
 from schema_mcp.execute.steps import Done, Step, StepFailed
 from schema_mcp.tools.base import Action, StatementPlan
@@ -65,6 +66,8 @@ async def run_together(
     except StepFailed as failed:
         raise _failed(plan, failed.error, failed.step.tag) from failed
     except OutcomeUnknown as unknown:
+        if unknown.running:
+            raise still_committing(f"a batch of {len(plan.names)} calls") from unknown
         raise OutcomeUnknown(
             f"the connection was lost while a batch of {len(plan.names)} calls was being committed: either all of them "
             "were done or none",

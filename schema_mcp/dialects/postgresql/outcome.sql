@@ -50,3 +50,11 @@ select pg_catalog.pg_terminate_backend(a.pid)
 from pg_catalog.pg_stat_activity a
 where a.backend_xid = (($1::pg_catalog.text::pg_catalog.json ->> 0)::pg_catalog.xid8)::pg_catalog.xid
   and a.state like 'idle in transaction%' and a.pid <> pg_catalog.pg_backend_pid()
+
+-- name: stopped
+-- A row if the session is at work with COMMIT, which is cancelled: deferred constraints and triggers end so. A wait for a
+-- standby is left alone: a cancel would not undo what is committed here, and the standby may not have it.
+select case when a.wait_event is distinct from 'SyncRep' then pg_catalog.pg_cancel_backend(a.pid) end
+from pg_catalog.pg_stat_activity a
+where a.backend_xid = (($1::pg_catalog.text::pg_catalog.json ->> 0)::pg_catalog.xid8)::pg_catalog.xid
+  and a.state = 'active' and a.pid <> pg_catalog.pg_backend_pid()
