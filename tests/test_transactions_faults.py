@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -113,6 +114,32 @@ async def test_a_conflict_with_another_transaction_ends_it(accounts: Place) -> N
             "this transaction has ended: it was rolled back because of an error (busy)"
         )
         assert (held(program), stored(accounts)) == (0, [(1, 5), (2, 50)])
+
+
+def pay_in_a_batch(id_: str, account: int, balance: int) -> dict[str, Any]:
+    one = {"where": {"id": account}, "set": {"balance": balance}}
+    calls = [{"tool": "update_accounts", "arguments": one}, {"tool": "query_accounts", "arguments": {}}]
+    return {"calls": calls, "transaction_id": id_}
+
+
+@POSTGRESQL
+@pytest.mark.parametrize(("tool", "arguments"), [("update_accounts", pay), ("run_batch", pay_in_a_batch)])
+async def test_of_two_that_wait_for_each_other_one_ends_and_the_other_goes_on(
+    accounts: Place, tool: str, arguments: Callable[[str, int, int], dict[str, Any]]
+) -> None:
+    async with inside(accounts.url, access__mode="write", limits__lock_timeout_s=10) as program:
+        one, other = await begun(program.peer), await begun(program.peer)
+        await program.peer.call("update_accounts", pay(one, 1, 11))
+        await program.peer.call("update_accounts", pay(other, 2, 22))
+        answers = await asyncio.gather(
+            program.peer.call(tool, arguments(one, 2, 12)), program.peer.call(tool, arguments(other, 1, 21))
+        )
+        (victim,) = [place for place, answer in enumerate(answers) if "error" in answer]
+        error = answers[victim]["error"]
+        assert (error["sqlstate"], error["retryable"], ENDED in error["message"]) == ("40P01", False, True)
+        assert held(program) == 1
+        await commit(program.peer, (other, one)[victim])
+        assert stored(accounts) == ([(1, 21), (2, 22)], [(1, 11), (2, 12)])[victim]
 
 
 @POSTGRESQL

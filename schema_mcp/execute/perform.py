@@ -69,7 +69,7 @@ class Performer:
             refused = error if isinstance(error, CallError) else self.database.dialect.translate(error, step.table)
             if refused is None or refused.code is ErrorCode.DATABASE_UNAVAILABLE:
                 raise
-            if step.instead is None or isinstance(refused, LimitReached):
+            if step.instead is None or isinstance(refused, LimitReached) or refused.code is ErrorCode.BUSY:
                 raise refused from error
             await connection.execute("ROLLBACK TO SAVEPOINT step")
             done = []

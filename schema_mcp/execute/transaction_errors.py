@@ -23,8 +23,10 @@ _BY_STATEMENT = "a statement of its own has ended it "
 _READ_ONLY = "the transaction is read-only"
 _WRITABLE = "Begin another without read_only, where the server's access.mode lets it write."
 _AGAIN = "Begin another with begin_transaction, and repeat in it all that is still wanted."
-#: SQLSTATE of a conflict with another transaction, after which only a transaction begun anew can succeed.
-_SERIALIZATION_FAILURE = "40001"
+#: SQLSTATEs of a conflict with another transaction, after which only a transaction begun anew can succeed:
+#: serialization_failure, and deadlock_detected, since what was done before the call keeps the locks that the other
+#: waits for.
+_CONFLICTS = frozenset({"40001", "40P01"})
 #: As in `attempts`: the schema changed under a prepared statement, which may well fit the new schema.
 _CACHED_PLAN = ("0A000", None)
 
@@ -138,7 +140,8 @@ def uncommitted(outcome: Outcome, limit_s: float) -> CallError | None:
 
 def is_conflict(error: CallError | None) -> bool:
     """Whether another transaction was in the way of this one as a whole."""
-    return error is not None and error.sqlstate == _SERIALIZATION_FAILURE
+    cause = error.error if isinstance(error, StepFailed) else error
+    return cause is not None and cause.sqlstate in _CONFLICTS
 
 
 def may_fit_now(error: BaseException) -> bool:
