@@ -35,6 +35,8 @@ class Proxy:
         self.url = ""
         self.lost = 0
         self.opened = 0
+        #: How many requests were held back because nothing moved.
+        self.held = 0
         #: How many connections have ended, by whomever.
         self.over = 0
 
@@ -134,6 +136,7 @@ class Proxy:
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
+                self.held += not moving.is_set()
                 await moving.wait()
                 if self._times and self._pattern in data:
                     self._times -= 1

@@ -179,6 +179,38 @@ async def test_a_connection_that_is_lost_ends_it_and_is_told(accounts: Place) ->
 
 
 @POSTGRESQL
+async def test_a_call_keeps_to_its_time_where_nobody_answers(accounts: Place) -> None:
+    async with proxied(accounts.url) as proxy, inside(proxy.url, access__mode="write") as program:
+        id_ = await begun(program.peer)
+        await program.peer.call("update_accounts", pay(id_, 1, 70))
+        proxy.forget()
+        async with asyncio.timeout(1.5):
+            error = await program.peer.error("query_accounts", {"transaction_id": id_, "timeout_s": 0.5})
+        assert (error["code"], error["retryable"], error["message"]) == (
+            "timeout",
+            False,
+            f"the call took longer than 0.5 s (timeout_s) and was stopped; {ENDED}",
+        )
+        ended = await program.peer.error("commit_transaction", {"transaction_id": id_})
+        assert ended["message"] == "this transaction has ended: it was rolled back because of an error (timeout)"
+        assert held(program) == 0
+
+
+@POSTGRESQL
+async def test_a_cancelled_call_is_not_waited_for_where_nobody_answers(accounts: Place) -> None:
+    async with proxied(accounts.url) as proxy, inside(proxy.url, access__mode="write") as program:
+        id_ = await begun(program.peer)
+        await program.peer.call("update_accounts", pay(id_, 1, 70))
+        proxy.forget()
+        call = asyncio.create_task(program.peer.call("query_accounts", {"transaction_id": id_}))
+        await until(lambda: proxy.held)
+        call.cancel()
+        await until(lambda: held(program) == 0, 1.5)
+        error = await program.peer.error("commit_transaction", {"transaction_id": id_})
+        assert error["code"] == "unknown_transaction"
+
+
+@POSTGRESQL
 async def test_a_commit_whose_answer_is_lost_is_told_as_it_was(accounts: Place) -> None:
     async with proxied(accounts.url) as proxy, inside(proxy.url, access__mode="write") as program:
         id_ = await begun(program.peer)

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from schema_mcp.caller import Caller
@@ -18,6 +19,7 @@ from schema_mcp.dialects.base import Connection
 from schema_mcp.dialects.transactions import TransactionEnded
 from schema_mcp.errors import CallError, ErrorCode, OutcomeUnknown, Unavailable
 from schema_mcp.execute.commit import GRACE_S, Commit
+from schema_mcp.execute.due import due
 from schema_mcp.execute.engines import Database, Held
 from schema_mcp.execute.exceeded import with_limit
 from schema_mcp.execute.finished import finished
@@ -51,7 +53,7 @@ from schema_mcp.tools.transactions import EndedTransaction, OpenTransaction
 
 T = TypeVar("T")
 
-#: How long the mark before a call may take.
+#: How long the mark before a call may take, where the call has so long.
 MARK_TIMEOUT_S = 5.0
 
 
@@ -108,20 +110,10 @@ class Transaction:
 
     @property
     def due(self) -> tuple[float, str]:
-        """When its time is over, by the loop's clock, and what to say of it then. While a call runs it is not idle."""
-        too_old = self._began + self._facts.max_age_s
+        """When its time is over, by the loop's clock, and what to say of it then."""
         if self._committing:
             return float("inf"), ""
-        if self._turns.taken or self._turns.idle_since + self._facts.idle_timeout_s >= too_old:
-            return (
-                too_old,
-                f"it was rolled back {self._facts.max_age_s:g} s after it had begun (transactions.max_age_s)",
-            )
-        return (
-            self._turns.idle_since + self._facts.idle_timeout_s,
-            f"it was rolled back after {self._facts.idle_timeout_s:g} s in which nothing was called in it "
-            "(transactions.idle_timeout_s)",
-        )
+        return due(self._facts, self._began, None if self._turns.taken else self._turns.idle_since)
 
     @property
     def status(self) -> OpenTransaction:
@@ -138,11 +130,7 @@ class Transaction:
     async def run_all(self, steps: Sequence[Step], generation: int, options: CallOptions = PLAIN) -> list[list[Done]]:
         """See `Runs`."""
         alone = len(steps) == 1 and steps[0].instead is None
-        for step in steps:
-            try:
-                refuse(step.plan, read_only=self._facts.read_only)
-            except CallError as error:
-                raise error if alone else StepFailed(step, error) from error
+        refuse(steps, alone=alone, read_only=self._facts.read_only)
 
         async def work() -> list[list[Done]]:
             return await self._perform(steps, generation, options, alone=alone)
@@ -248,18 +236,18 @@ class Transaction:
         """What the work gives, in its turn. Raises: CallError; asyncio.CancelledError once nothing of it runs."""
         timeout_s = options.call_timeout_s(self.limits.call_timeout_s)
         limited_by = options.limit(self.limits.call_timeout_s)
+        too_late = partial(too_long, "call", timeout_s, retryable=True, limit=limited_by)
         ends_at = asyncio.get_running_loop().time() + timeout_s
         async with self._turn(min(timeout_s, self.database.acquire_timeout_s)):
             for last in (False, True):
-                await self._begin_call(translate)
+                await self._begin_call(ends_at, too_late, translate)
                 try:
                     async with asyncio.timeout_at(ends_at) as limit:
                         self._limit = limit
                         return await work()
                 except BaseException as error:
                     late = isinstance(error, TimeoutError) and limit.expired()
-                    failure = too_long("call", timeout_s, retryable=True, limit=limited_by) if late else error
-                    told = await self._undone(failure, translate)
+                    told = await self._undone(too_late() if late else error, translate)
                     if not self.over and not last and may_fit_now(told):
                         continue
                     if isinstance(told, CallError) and told.code is ErrorCode.STALE_SCHEMA:
@@ -284,21 +272,28 @@ class Transaction:
         if self.over:
             raise ended(self.over)
 
-    async def _begin_call(self, translate: Callable[[BaseException], CallError | None]) -> None:
-        """Not cut short by a cancel: then it would not be known to where a call is undone."""
+    async def _begin_call(
+        self, ends_at: float, too_late: Callable[[], CallError], translate: Callable[[BaseException], CallError | None]
+    ) -> None:
+        """After a cancel, or at the end of the call's time, the mark may be answered for `GRACE_S`. Where it is not,
+        nobody knows to where the call could be undone, and the transaction ends."""
         first, self._marked = not self._marked, True
+        left_s = max(GRACE_S, ends_at - asyncio.get_running_loop().time())
 
         async def mark() -> None:
-            async with asyncio.timeout(MARK_TIMEOUT_S):
+            async with asyncio.timeout(min(MARK_TIMEOUT_S, left_s)):
                 await self._access.mark(self._connection, first=first)
 
-        marking, cancelled = await finished(mark())
-        error = marking.exception()
+        marking, cancelled = await finished(mark(), GRACE_S)
+        error = TimeoutError() if marking.cancelled() else marking.exception()
         if error is not None:
-            lost = await self._lost(error, translate)
-            raise lost from (None if lost is error else error)
+            silent = isinstance(error, TimeoutError)
+            told = too_late() if silent and left_s < MARK_TIMEOUT_S else error
+            lost = await self._lost(told, translate, answers=not silent)
         if cancelled:
             raise asyncio.CancelledError
+        if error is not None:
+            raise lost from (None if lost is error else error)
         self.require_open()  # it may have been ended meanwhile
 
     async def _undone(
@@ -327,15 +322,17 @@ class Transaction:
         return known or error
 
     async def _lost(
-        self, error: BaseException, translate: Callable[[BaseException], CallError | None]
+        self, error: BaseException, translate: Callable[[BaseException], CallError | None], *, answers: bool = True
     ) -> BaseException:
-        """The error to raise where the transaction cannot go on: it ends here."""
+        """The error to raise where the transaction cannot go on: it ends here. Where the database does not answer, it
+        would not answer ROLLBACK either, and the end of the connection does the same."""
         known = error if isinstance(error, CallError) else translate(error)
         inner = known.error if isinstance(known, StepFailed) else known
-        if isinstance(error, TimeoutError) or (inner is not None and inner.code is ErrorCode.DATABASE_UNAVAILABLE):
+        if not answers or (inner is not None and inner.code is ErrorCode.DATABASE_UNAVAILABLE):
             self.database.renew()
         why = "because of a failure" if inner is None else f"because of an error ({inner.code})"
-        ending, _ = await finished(self._roll_back(f"it was rolled back {why}"))
+        reason = f"it was rolled back {why}"
+        ending, _ = await finished(self._roll_back(reason) if answers else self._leave(reason, clean=False))
         ending.result()
         return error if known is None else with_the_transaction(known)
 

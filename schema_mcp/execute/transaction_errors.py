@@ -2,7 +2,7 @@
 
 Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from schema_mcp.dialects.sql import ONLY_READS
@@ -10,7 +10,7 @@ from schema_mcp.errors import CallError, ErrorCode, InvalidArgument, OutcomeUnkn
 from schema_mcp.execute.outcome import Outcome
 from schema_mcp.execute.perform import Replaced
 from schema_mcp.execute.rows import commit_too_long, still_committing
-from schema_mcp.execute.steps import StepFailed
+from schema_mcp.execute.steps import Step, StepFailed
 from schema_mcp.tools.base import StatementPlan
 
 #: Why it is over, for its owner.
@@ -31,8 +31,17 @@ _CONFLICTS = frozenset({"40001", "40P01"})
 _CACHED_PLAN = ("0A000", None)
 
 
-def refuse(plan: StatementPlan, *, read_only: bool) -> None:
-    """Raises: CallError for a plan that no transaction takes, or none that is read-only."""
+def refuse(steps: Sequence[Step], *, alone: bool, read_only: bool) -> None:
+    """Raises: CallError for a plan that no transaction takes, or none that is read-only; StepFailed with it where it is
+    not alone."""
+    for step in steps:
+        try:
+            _refuse(step.plan, read_only=read_only)
+        except CallError as error:
+            raise error if alone else StepFailed(step, error) from error
+
+
+def _refuse(plan: StatementPlan, *, read_only: bool) -> None:
     if plan.once is not None:
         raise InvalidArgument(
             ErrorCode.INVALID_ARGUMENT,
