@@ -146,6 +146,8 @@ async def _running(
         {name: source.long.sql for name, source in sources.items()},
         transactions,
         lambda call: service.tried(call, long.run),
+        observe,
+        service.dispatch,
     )
     long.in_context = service.dispatch.in_context
     service.tasks = calls = OperationCalls(

@@ -29,6 +29,8 @@ Planner: TypeAlias = Callable[[BatchCall], StatementPlan]
 RunsOf: TypeAlias = Callable[[str], Runs]
 #: Makes one call as if it came by itself, within so many seconds and bytes; the JSON of its answer. Raises: CallError.
 Caller: TypeAlias = Callable[[str, Mapping[str, Any], float, int], Awaitable[bytes]]
+#: Has a defect of the server's own, met there, observed; what the caller is told of it.
+Defect: TypeAlias = Callable[[str, Exception], CallError]
 
 #: What tools do that are no calls of a batch.
 _NO_CALLS = frozenset({Action.BATCH, Action.TRANSACTION, Action.COMMIT})
@@ -45,6 +47,7 @@ class Calls:
     action: Callable[[str], Action | None]
     reading: frozenset[Action]
     became: Callable[[], Outcome | None]
+    defect: Defect
 
 
 async def run_together(
@@ -143,6 +146,11 @@ class _Apart:
                 return
             except CallError:
                 pass
+            except Exception as defect:  # noqa: BLE001 - what was committed before is told all the same
+                met = self.calls.defect("run_batch", defect)
+                for each in run.calls:
+                    self._take_error(each.name, met)
+                return
             else:
                 for each, answer in zip(run.calls, run.answers(result), strict=True):
                     self._take(each.name, answer)
@@ -170,6 +178,8 @@ class _Apart:
             self.wrote = self.wrote or not (dry_run or action in self.calls.reading)
         except CallError as error:
             self._take_error(name, error)
+        except Exception as defect:  # noqa: BLE001 - what was committed before is told all the same
+            self._take_error(name, self.calls.defect(f"run_batch {name[:64]!a}", defect))
 
     def _take(self, name: str, answer: bytes) -> None:
         self.results.append(_result(name, answer))
@@ -178,7 +188,7 @@ class _Apart:
     def _take_error(self, name: str, error: CallError) -> None:
         self.results.append(_error(name, error))
         self.failed += 1
-        self.unknown = self.unknown or isinstance(error, OutcomeUnknown)
+        self.unknown = self.unknown or isinstance(error, OutcomeUnknown) or error.code is ErrorCode.INTERNAL_ERROR
 
 
 def _neighbours(calls: Sequence[BatchCall | CallError], index: int, planner: Planner) -> Run | None:

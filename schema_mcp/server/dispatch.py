@@ -22,9 +22,11 @@ from schema_mcp.execute.sql import SqlExecutor
 from schema_mcp.execute.transaction import Transaction
 from schema_mcp.execute.transaction_errors import told_read_only
 from schema_mcp.execute.transactions import Transactions
+from schema_mcp.observe.events import Observe
 from schema_mcp.server.batch import Calls, run_apart, run_together
 from schema_mcp.server.kept import key_of, may_be_kept
 from schema_mcp.server.own_locks import Telling, told_of
+from schema_mcp.server.results import INTERNAL_ERROR, internal_failure
 from schema_mcp.server.service import UnknownToolError
 from schema_mcp.tools.base import Action, AnswerPlan, SqlPlan, StatementPlan
 from schema_mcp.tools.context import Context
@@ -69,7 +71,10 @@ Runner: TypeAlias = Callable[[Catalog, Any, Call, CallOptions], Awaitable[Answer
 
 
 class Dispatch:
-    """Runs calls. `again` makes a call from its very beginning, as if it came by itself."""
+    """Runs calls. `again` makes a call from its very beginning, as if it came by itself.
+
+    `others`: runs plans of the types that no runner was added for here.
+    """
 
     def __init__(
         self,
@@ -77,12 +82,16 @@ class Dispatch:
         sql: Mapping[str, SqlExecutor],
         transactions: Transactions,
         again: Callable[[Call], Awaitable[Answered]],
+        observe: Observe,
+        others: "Dispatch | None" = None,
     ) -> None:
         #: By source. Others take their place when limits change; a running call keeps its own.
         self.executors = executors
         self._sql = sql
         self._transactions = transactions
         self._again = again
+        self._observe = observe
+        self._others = others
         #: Answers of calls that read; None: none are kept.
         self.cache: ResultCache | None = None
         self._runners: dict[type, Runner] = {}
@@ -103,7 +112,7 @@ class Dispatch:
         if isinstance(plan, AnswerPlan):
             return plan.json, 0
         if target is None:
-            return await self._runners[type(plan)](catalog, plan, call, options)
+            return await self._runner(type(plan))(catalog, plan, call, options)
 
         async def answered() -> Answered:
             result = await self.runs(plan.source, call, options).run(plan, target.table, catalog.generation, options)
@@ -120,6 +129,11 @@ class Dispatch:
         json, rows = await answered()
         keep(key, json, rows)
         return json, rows
+
+    def _runner(self, plan: type) -> Runner:
+        if plan in self._runners or self._others is None:
+            return self._runners[plan]
+        return self._others._runner(plan)
 
     def planned(self, catalog: Catalog, call: Call) -> tuple[Any, CallOptions, Target | None]:
         """The plan, how to run it, and of a table's tool the table. Raises: CallError; UnknownToolError."""
@@ -219,8 +233,12 @@ class Dispatch:
                 raise UnknownTool(name) from None
 
         reading = _READING if catalog.sql_writes else _READING | {Action.SQL}
-        calls = Calls(make=called, action=server_action, reading=reading, became=became)
+        calls = Calls(make=called, action=server_action, reading=reading, became=became, defect=self._defect)
         return await run_apart(plan, planned, calls, runs, self._limits, options), 0
+
+    def _defect(self, where: str, defect: Exception) -> CallError:
+        self._observe(internal_failure(where, defect))
+        return INTERNAL_ERROR
 
     async def _run_if_possible(
         self, catalog: Catalog, plan: StatementPlan, call: Call, options: CallOptions

@@ -60,7 +60,7 @@ class CatalogToolService:
         self.list_ttl_ms = list_ttl_ms
         self.instructions = instructions(tuple(executors))
         self.freshness = Freshness(registry, watcher, keepers)
-        self.dispatch = Dispatch(executors, sql, transactions, self._call)
+        self.dispatch = Dispatch(executors, sql, transactions, self._call, observe)
         self.contexts = Contexts(context_idle_s)
         self.contexts.add_to(self.dispatch)
         TransactionCalls(transactions, self.dispatch, self.contexts.transaction_ended)
