@@ -1,5 +1,7 @@
 """A caller's own statements in a transaction over several calls: what they may do to it, and what they leave behind."""
 
+import asyncio
+
 import pytest
 
 from tests.accounts import PLACES, POSTGRESQL, begun, held, pay, stored, with_accounts
@@ -118,6 +120,46 @@ async def test_a_statement_that_would_end_the_transaction_is_refused_on_sqlite(a
                 assert error["code"] == "not_allowed", text
         await program.peer.call("commit_transaction", {"transaction_id": id_})
         assert stored(accounts) == [(1, 1), (2, 50)]
+
+
+COPIES = [
+    "COPY accounts FROM STDIN",
+    "/* COPY */ copy accounts from stdin (format binary)",
+    "COPY accounts TO STDOUT",
+    "COPY (SELECT repeat('x', 1000), generate_series(1, 100000000)) TO STDOUT",
+    "COPY (UPDATE accounts SET balance = 0 RETURNING *) TO STDOUT",
+]
+
+
+@POSTGRESQL
+@pytest.mark.parametrize("text", COPIES)
+async def test_copy_from_and_to_the_client_is_refused_at_once_and_nothing_is_done(accounts: Place, text: str) -> None:
+    async with inside(accounts.url, access__mode="write", access__sql="write") as program:
+        id_ = await begun(program.peer)
+        await sql(program.peer, id_, "UPDATE accounts SET balance = 1 WHERE id = 1")
+        for within in ({"transaction_id": id_}, {}):
+            async with asyncio.timeout(3):
+                error = await program.peer.error("execute_sql", {"sql": text, "limit": 1, **within})
+            assert (error["code"], error["message"], error["hint"]) == (
+                "not_allowed",
+                "COPY from and to the client cannot be used here",
+                "Nothing was done. Insert rows with insert_<table> or insert_rows, and read them with SELECT.",
+            )
+        assert await sql(program.peer, id_, "SELECT balance FROM accounts ORDER BY id") == [
+            {"balance": 1},
+            {"balance": 50},
+        ]
+        await program.peer.call("commit_transaction", {"transaction_id": id_})
+        assert stored(accounts) == [(1, 1), (2, 50)]
+
+
+@POSTGRESQL
+async def test_copy_of_the_servers_own_programs_is_what_the_role_may(accounts: Place) -> None:
+    async with inside(accounts.url, access__mode="write", access__sql="write") as program:
+        answer = await program.peer.call("execute_sql", {"sql": "COPY accounts FROM PROGRAM 'echo \"3\t7\"'"})
+        assert answer["affected"] == 1
+        answer = await program.peer.call("execute_sql", {"sql": "COPY accounts TO PROGRAM 'cat > /dev/null'"})
+        assert answer["affected"] == 3
 
 
 @POSTGRESQL

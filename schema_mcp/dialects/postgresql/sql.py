@@ -5,6 +5,7 @@ nothing: what gives no rows (COMMIT, SET, LISTEN, DO, COPY ...) is refused; (3) 
 which nothing can make the transaction read-write (manual, SET TRANSACTION); (4) a portal, read a few rows at a time;
 (5) ROLLBACK, so that not even a NOTIFY goes out, and the connection is closed, and with it whatever a function did to
 the session.
+COPY from and to the client, which nobody could serve, is met where it begins (`copying.py`).
 Whether a statement writes is never found out from its words. What functions do outside of any transaction is bounded by
 the role's rights alone.
 
@@ -12,6 +13,7 @@ Values come as PostgreSQL's texts, so that no codec of the driver's changes one,
 the beginnings alone are taken in (`shortening.py`).
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +22,7 @@ import orjson
 
 from schema_mcp.dialects.base import Connection
 from schema_mcp.dialects.postgresql import errors, parameters
+from schema_mcp.dialects.postgresql.copying import CopyWatch
 from schema_mcp.dialects.postgresql.fetch import QUERIES
 from schema_mcp.dialects.postgresql.shortening import Shortening
 from schema_mcp.dialects.postgresql.texts import beginning, writer
@@ -38,6 +41,8 @@ _OPENING = {
     (True, True): "SAVEPOINT statement",
     (True, False): "SET LOCAL transaction_read_only = on",
 }
+COPIES = "COPY from and to the client cannot be used here"
+INSTEAD_OF_COPY = "Insert rows with insert_<table> or insert_rows, and read them with SELECT."
 _SEVERAL = "cannot insert multiple commands"
 #: So many times as long as its JSON the text of a value is at most: that of bytes, of which each is two digits, is so
 #: 1.5 times, and every other one is no longer.
@@ -172,9 +177,10 @@ class OpenPostgresqlSql:
         self.affected: int | None = None
 
     async def fetch(self, max_rows: int) -> list[bytes]:
-        """See `OpenSql`. Raises: CallError (`not_allowed`) if the statement has ended the transaction."""
+        """See `OpenSql`. Raises: CallError (`not_allowed`) if the statement has ended the transaction, or is a COPY
+        from or to the client."""
         if self.columns is None:
-            await self._prepared.fetch(*self._values)
+            await self._run()
             status = self._prepared.get_statusmsg() or ""
             count = status.rpartition(" ")[2]
             self.affected = int(count) if count.isdigit() else None
@@ -223,6 +229,21 @@ class OpenPostgresqlSql:
             for label, write, text in zip(self._labels, self._writers, record, strict=True)
         )
         return f"{{{','.join(values)}}}".encode()
+
+    async def _run(self) -> None:
+        watch = CopyWatch(self._connection)
+        running = asyncio.ensure_future(self._prepared.fetch(*self._values))
+        try:
+            await asyncio.wait({running, watch.begun}, return_when=asyncio.FIRST_COMPLETED)
+            if watch.begun.done():
+                raise StatementRefused(ErrorCode.NOT_ALLOWED, COPIES, "Nothing was done. " + INSTEAD_OF_COPY)
+            running.result()
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+            watch.leave()
+            if not running.cancelled():
+                running.exception()  # no error is reported as lost
 
     async def _require_to_go_on(self, status: str) -> None:
         """Raises: TransactionEnded. `COMMIT AND CHAIN` ends one too, and begins another; so does ROLLBACK, which may
