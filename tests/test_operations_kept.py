@@ -4,18 +4,24 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
+import mcp_types as types
 import pytest
+from mcp import MCPError
 
 from tests.conftest import Place
 from tests.notes_server import Lines, opening, request
 from tests.peers import COMMAND, LEGACY, LIMIT_S, MODERN, environment, inside
 from tests.test_operations import NOTES, ended, files, start
 from tests.test_running import SLOW, busy
+from tests.test_tasks import joined
 from tests.waiting import until
 
 PLACES = pytest.mark.parametrize("place", ["18", "sqlite"], indirect=True)
@@ -134,7 +140,7 @@ async def test_without_a_store_it_works_in_memory_and_says_so(place: Place, brok
         assert list((Path(broken).parent / "operations").glob("*")) == []
         async with inside(place.url, state__url=url) as program:
             told = await program.peer.error("check_operation", {"operation_id": id_})
-            assert told["code"] == "unknown_operation"
+            assert (told["code"], told["retryable"]) == ("unknown_operation" if url == "off" else "busy", False)
 
 
 @pytest.fixture
@@ -168,3 +174,35 @@ async def test_a_store_on_postgresql_keeps_them_too(place: Place) -> None:
     async with inside(place.url, state__url=place.url) as program:
         assert await ended(program.peer, done) == before
         assert (await ended(program.peer, ran))["status"] == "interrupted"
+
+
+@contextmanager
+def locked(state: Path) -> Iterator[None]:
+    """The store, held by another program."""
+    with closing(sqlite3.connect(state, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        yield
+        connection.execute("ROLLBACK")
+
+
+@SQLITE
+async def test_while_the_store_cannot_be_asked_no_operation_is_told_as_one_that_never_was(
+    place: Place, state: Path
+) -> None:
+    for sql in NOTES:
+        place.execute(sql)
+    async with inside(place.url, state__url=str(state)) as program:
+        id_ = await start(program.peer, "insert_notes", {"rows": [{"id": 9}]})
+        before = await ended(program.peer, id_)
+    async with inside(place.url, state__url=str(state), state__lock_timeout_s=0.1, era=MODERN) as program:
+        await until(program.app.keeper.opened.is_set)
+        with locked(state):
+            for tool in ("check_operation", "cancel_operation"):
+                told = await program.peer.error(tool, {"operation_id": id_})
+                assert (told["code"], told["retryable"]) == ("busy", True)
+                assert "do not start it again" in told["hint"]
+            async with joined(program.server) as tasks:
+                with pytest.raises(MCPError) as refused:
+                    await tasks.ask("tasks/get", id_)
+                assert refused.value.code == types.INTERNAL_ERROR
+        assert await ended(program.peer, id_) == before

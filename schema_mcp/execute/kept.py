@@ -63,15 +63,22 @@ class Kept:
         return store is not None and await self._stored(work, False)
 
     async def get(self, id_: str) -> OperationRecord | None:
-        """What the store holds of it. What a server has left running that is no more is interrupted by then."""
+        """What the store holds of it. What a server has left running that is no more is interrupted by then.
+
+        Raises: Unavailable (`busy`) where the store cannot be asked: it may hold it.
+        """
         store = self._store
         if store is None:
             return None
-        found = await self._stored(lambda: store.get(id_), None)
-        if found is None or found.status is not OperationStatus.RUNNING:
-            return found
-        await self._interrupt()
-        return await self._stored(lambda: store.get(id_), None)
+        try:
+            found = await self._asked(lambda: store.get(id_))
+            if found is None or found.status is not OperationStatus.RUNNING:
+                return found
+            with suppress(OSError):
+                await self._interrupt()
+            return await self._asked(lambda: store.get(id_))
+        except (StoreError, TimeoutError) as error:
+            raise _away(error) from error
 
     async def write_answer(self, id_: str, answer: bytes) -> bool:
         """Whether the answer is in a file."""
@@ -143,12 +150,28 @@ class Kept:
 
     async def _stored(self, work: Callable[[], Coroutine[Any, Any, Given]], otherwise: Given) -> Given:
         """What the store gives, or `otherwise` where it cannot be used now."""
-        assert self._store is not None
         try:
-            async with asyncio.timeout(self._timeout_s):
-                if not self._store_opened:
-                    await self._store.open()
-                    self._store_opened = True
-                return await work()
+            return await self._asked(work)
         except (StoreError, TimeoutError):
             return otherwise
+
+    async def _asked(self, work: Callable[[], Coroutine[Any, Any, Given]]) -> Given:
+        """What the store gives. Raises: StoreError, TimeoutError."""
+        assert self._store is not None
+        async with asyncio.timeout(self._timeout_s):
+            if not self._store_opened:
+                await self._store.open()
+                self._store_opened = True
+            return await work()
+
+
+def _away(error: StoreError | TimeoutError) -> Unavailable:
+    reason = error.reason if isinstance(error, StoreError) else "it did not answer in time"
+    passes = not isinstance(error, StoreError) or error.passes
+    return Unavailable(
+        ErrorCode.BUSY,
+        f"the store of operations cannot be asked now: {reason}",
+        "It may well hold the operation: do not start it again. "
+        + ("Ask again in a moment." if passes else "Ask again once whoever runs the server has put that right."),
+        retryable=passes,
+    )

@@ -152,7 +152,9 @@ class Operations:
             operation.kept = await self.kept.put(operation.record)
 
     async def find(self, id_: str, caller: Caller) -> Operation | OperationRecord:
-        """The operation, or what the store holds of one of an earlier process. Raises: CallError (`unknown_operation`).
+        """The operation, or what the store holds of one of another process.
+
+        Raises: CallError (`unknown_operation`); Unavailable (`busy`) where that cannot be asked.
 
         An operation belongs to its principal; where nobody has signed in, to whoever shows its id, which cannot be
         guessed: so also to the same client after a restart, in another session.

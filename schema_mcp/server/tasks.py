@@ -13,7 +13,7 @@ from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, MISSING_REQUIRED_CLIENT_CA
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import Field
 
-from schema_mcp.errors import CallError
+from schema_mcp.errors import CallError, Unavailable
 from schema_mcp.server.results import tool_result
 from schema_mcp.server.service import TaskService, TaskState, ToolAnswer
 from schema_mcp.server.sessions import Context, Sessions
@@ -89,6 +89,8 @@ class Tasks:
             )
         try:
             return await self._service.task(params.task_id, self._sessions.caller(context))
+        except Unavailable as error:
+            raise MCPError(code=INTERNAL_ERROR, message=f"{error.message}. {error.hint}") from None
         except CallError:
             raise MCPError(code=INVALID_PARAMS, message="Task not found, or no longer kept.") from None
 
