@@ -6,8 +6,8 @@ import os
 import signal
 import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -176,11 +176,12 @@ async def test_a_store_on_postgresql_keeps_them_too(place: Place) -> None:
         assert (await ended(program.peer, ran))["status"] == "interrupted"
 
 
-@contextmanager
-def locked(state: Path) -> Iterator[None]:
+@asynccontextmanager
+async def locked(state: Path) -> AsyncIterator[None]:
     """The store, held by another program."""
-    with closing(sqlite3.connect(state, isolation_level=None)) as connection:
-        connection.execute("BEGIN EXCLUSIVE")
+    with closing(sqlite3.connect(state, isolation_level=None, check_same_thread=False)) as connection:
+        # In a thread: the server under test may have it locked now, and needs the event loop to go on.
+        await asyncio.to_thread(connection.execute, "BEGIN EXCLUSIVE")
         yield
         connection.execute("ROLLBACK")
 
@@ -196,7 +197,7 @@ async def test_while_the_store_cannot_be_asked_no_operation_is_told_as_one_that_
         before = await ended(program.peer, id_)
     async with inside(place.url, state__url=str(state), state__lock_timeout_s=0.1, era=MODERN) as program:
         await until(program.app.keeper.opened.is_set)
-        with locked(state):
+        async with locked(state):
             for tool in ("check_operation", "cancel_operation"):
                 told = await program.peer.error(tool, {"operation_id": id_})
                 assert (told["code"], told["retryable"]) == ("busy", True)
@@ -206,3 +207,22 @@ async def test_while_the_store_cannot_be_asked_no_operation_is_told_as_one_that_
                     await tasks.ask("tasks/get", id_)
                 assert refused.value.code == types.INTERNAL_ERROR
         assert await ended(program.peer, id_) == before
+
+
+@SQLITE
+async def test_what_is_cancelled_before_it_starts_does_nothing(place: Place, state: Path) -> None:
+    for sql in NOTES:
+        place.execute(sql)
+    async with inside(place.url, state__url=str(state)) as program:
+        await ended(program.peer, await start(program.peer, "query_notes"))
+        async with locked(state):
+            insert = {"tool": "insert_notes", "arguments": {"rows": [{"id": 9}]}}
+            starting = asyncio.create_task(program.peer.call("start_operation", insert))
+            await until(lambda: program.app.operations.running)
+            (own,) = (await program.peer.call("server_status"))["operations"]["yours"]
+            cancel = {"operation_id": own["operation_id"]}
+            cancelling = asyncio.create_task(program.peer.call("cancel_operation", cancel))
+            await until(lambda: not program.app.operations.running)
+        assert [told["status"] for told in (await starting, await cancelling)] == ["cancelled", "cancelled"]
+        assert (await ended(program.peer, own["operation_id"]))["status"] == "cancelled"
+        assert 9 not in [row["id"] for row in await program.peer.rows("query_notes")]

@@ -132,7 +132,9 @@ class Operations:
         return operation
 
     def run(self, operation: Operation, work: Work) -> None:
-        """Starts the work."""
+        """Starts the work, unless it was cancelled while its caller was told of it."""
+        if operation.ended.is_set():
+            return
         operation.task = asyncio.create_task(self._run(operation, work), name=f"operation {operation.record.tool}")
 
     async def tell(self, operation: Operation) -> None:
@@ -180,7 +182,12 @@ class Operations:
     async def cancel(self, operation: Operation) -> None:
         """Stops its work in the database and waits for the end, `STOP_S` at most."""
         if operation.task is None and not operation.ended.is_set():
-            operation.record = replace(operation.record, status=OperationStatus.CANCELLED, ended_at=time.time())
+            operation.record = replace(
+                operation.record,
+                status=OperationStatus.CANCELLED,
+                message="stopped at its caller's wish before it did anything",
+                ended_at=time.time(),
+            )
             operation.ended.set()
             await self._put(operation)
         if operation.task is not None and not operation.ended.is_set():
