@@ -116,8 +116,7 @@ async def _running(
     changes = SchemaChanges()
     registry.subscribe(changes.replaced)
     swap = Swap(registry, build_settings, observe)
-    databases = {name: (url.host, url.port, url.database) for name, url in urls.items()}
-    cache = ResultCache(cache_limits(settings), databases=databases) if settings.cache.ttl_s else None
+    cache = ResultCache(cache_limits(settings)) if settings.cache.ttl_s else None
     sources = {
         source.name: wire(settings, source, urls[source.name], registry, swap, build_settings, observe, cache)
         for source in settings.served

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -173,7 +172,7 @@ def wire(
         beside=database,
     )
     rows = RowWatch(database, observe, listens=settings.watch.listen == "auto")
-    ended = partial(cache.drop, source.name) if cache is not None else lambda: None
+    ended = cache.drop if cache is not None else lambda: None
     writes = Writes(ended=ended, committed=rows.wrote)
     role = RoleCheck(database, observe)
     selection = select(source)

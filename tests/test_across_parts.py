@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from mcp.shared.exceptions import MCPError
+from sqlalchemy import make_url
 
 from schema_mcp.config.model import Settings
 from tests.accounts import PLACES, begun, held, pay, stored, with_accounts
@@ -81,6 +82,29 @@ async def test_a_write_by_one_source_drops_what_another_one_of_the_same_database
             assert (await program.peer.rows("query_desk_accounts"))[0]["balance"] == 100
         await program.peer.call("update_shop_accounts", {"where": {"id": 1}, "set": {"balance": 7}})
         assert (await program.peer.rows("query_desk_accounts"))[0]["balance"] == 7
+
+
+def other_names(place: Place, folder: Path) -> list[str]:
+    """URLs that lead to the same database."""
+    if place.product == "postgresql":
+        url = make_url(place.url)
+        where = {"host": "localhost", "port": str(url.port or 5432)}
+        bare = url._replace(host=None, port=None).update_query_dict(where)
+        return [bare.render_as_string(hide_password=False)]
+    file = Path(place.url)
+    (link := folder / "link.sqlite").symlink_to(file)
+    return [str(link), str(file.parent / ".." / file.parent.name / file.name)]
+
+
+@PLACES
+async def test_a_write_drops_what_is_kept_of_its_database_under_another_name(accounts: Place, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"access__mode": "write", "cache__ttl_s": 60.0}
+    for other in other_names(accounts, tmp_path):
+        async with inside_several(shop=accounts.url, desk=other, **settings) as program:
+            before = (await program.peer.rows("query_desk_accounts"))[0]["balance"]
+            change = {"where": {"id": 1}, "set": {"balance": before + 1}}
+            await program.peer.call("update_shop_accounts", change)
+            assert (await program.peer.rows("query_desk_accounts"))[0]["balance"] == before + 1, other
 
 
 async def _anything(peer: Peer, by_chance: random.Random) -> None:

@@ -27,7 +27,7 @@ def cache(clock: Clock | None = None, **limits: Any) -> ResultCache:
 
 def test_an_answer_holds_for_its_time_counted_from_when_it_began_to_be_read() -> None:
     kept = cache(clock := Clock())
-    keep = kept.reading("shop")
+    keep = kept.reading()
     clock.now_s += 4
     keep("a", b"{}", 1)
     found = kept.find("a")
@@ -41,30 +41,31 @@ def test_an_answer_holds_for_its_time_counted_from_when_it_began_to_be_read() ->
 def test_the_answers_that_were_not_used_for_longest_go_first() -> None:
     kept = cache(max_entries=2)
     for key in "ab":
-        kept.reading("shop")(key, b"{}", 0)
+        kept.reading()(key, b"{}", 0)
     kept.find("a")
-    kept.reading("shop")("c", b"{}", 0)
+    kept.reading()("c", b"{}", 0)
     assert [kept.find(key) is not None for key in "abc"] == [True, False, True]
 
 
 def test_the_answers_take_no_more_bytes_than_they_may() -> None:
     kept = cache(max_bytes=10)
-    kept.reading("shop")("a", b"1234567", 0)
-    kept.reading("shop")("b", b"1234", 0)
+    kept.reading()("a", b"1234567", 0)
+    kept.reading()("b", b"1234", 0)
     assert [kept.find(key) is not None for key in "ab"] == [False, True]
-    kept.reading("shop")("c", b"12345678901", 0)
+    kept.reading()("c", b"12345678901", 0)
     assert [kept.find(key) is not None for key in "bc"] == [True, False]
-    kept.reading("shop")("b", b"12", 0)
+    kept.reading()("b", b"12", 0)
     assert kept.bytes == 2
 
 
 def test_what_was_being_read_while_something_was_written_is_not_kept() -> None:
     kept = cache()
-    keep, of_another = kept.reading("shop"), kept.reading("crm")
-    kept.drop("shop")
+    keep = kept.reading()
+    kept.reading()("b", b"{}", 0)
+    kept.drop()
     keep("a", b"{}", 0)
-    of_another("b", b"{}", 0)
-    assert [kept.find(key) is not None for key in "ab"] == [False, True]
+    assert [kept.find(key) is not None for key in "ab"] == [False, False]
+    assert (len(kept), kept.bytes) == (0, 0)
 
 
 # In the program
@@ -187,7 +188,7 @@ async def test_what_was_read_before_a_write_was_committed_is_not_kept_after_it(p
     async with shop(place, limits__lock_timeout_s=20) as program:
         kept = program.app.service.dispatch.cache
         assert kept is not None
-        keep = kept.reading("database")
+        keep = kept.reading()
         await program.peer.names()
         async with locked(place, "parts"):
             writing = asyncio.create_task(program.peer.call("insert_parts", {"rows": [{"id": 3}]}))

@@ -2,18 +2,18 @@
 untrue goes at once.
 
     look -> kept, and young enough -> the answer, with its age
-    else: version of the source -> the call runs -> kept, if nothing was written to the source meanwhile
+    else: how often was written -> the call runs -> kept, if nothing was written meanwhile
 
-A write through this server may touch more than the table that it names (cascades, triggers, what views show), so it
-drops all that was read of its database, by whichever source. What others write to the database is not known here: that
-is what the time to live is for. It knows no tools and no protocol, and nothing of it is stored anywhere.
+A write through this server may touch more than the table that it names (cascades, triggers, what views show), and two
+sources may lead to one database by names that nobody can compare (an address, a link, a pooler): so it drops all that
+is kept. What others write is not known here: that is what the time to live is for. It knows no tools and no protocol,
+and nothing of it is stored anywhere.
 """
 
 import time
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from types import MappingProxyType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,29 +29,21 @@ class CacheLimits:
 class Kept:
     """An answer's JSON, how many rows it tells of, and when the call began that read them, by the cache's clock."""
 
-    database: Hashable
     json: bytes
     rows: int
     began_at: float
 
 
 class ResultCache:
-    """The answers of one process. `clock`: seconds that only grow. `databases`: what each source is a view of, where
-    several may be of one."""
+    """The answers of one process. `clock`: seconds that only grow."""
 
-    def __init__(
-        self,
-        limits: CacheLimits,
-        clock: Callable[[], float] = time.monotonic,
-        databases: Mapping[str, Hashable] = MappingProxyType({}),
-    ) -> None:
+    def __init__(self, limits: CacheLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self.limits = limits
-        self._databases = databases
         self.bytes = 0
         self._clock = clock
         self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
-        #: How often each database was written to.
-        self._writes: Counter[Hashable] = Counter()
+        #: How often was written.
+        self._writes = 0
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -68,25 +60,23 @@ class ResultCache:
         self._kept.move_to_end(key)
         return kept, round(age_s * 1000)
 
-    def reading(self, source: str) -> Callable[[Hashable, bytes, int], None]:
+    def reading(self) -> Callable[[Hashable, bytes, int], None]:
         """To be asked for before a call begins to read; what it gives keeps the call's answer (key, JSON, rows), unless
-        the source was written to in between: then nobody knows on which side of it the answer is.
+        something was written in between: then nobody knows on which side of it the answer is.
         """
-        database = self._databases.get(source, source)
-        began_at, writes = self._clock(), self._writes[database]
+        began_at, writes = self._clock(), self._writes
 
         def keep(key: Hashable, json: bytes, rows: int) -> None:
-            if self._writes[database] == writes and len(json) <= self.limits.max_bytes:
-                self._put(key, Kept(database=database, json=json, rows=rows, began_at=began_at))
+            if self._writes == writes and len(json) <= self.limits.max_bytes:
+                self._put(key, Kept(json=json, rows=rows, began_at=began_at))
 
         return keep
 
-    def drop(self, source: str) -> None:
-        """The source was written to, or may have been."""
-        database = self._databases.get(source, source)
-        self._writes[database] += 1
-        for key in [key for key, kept in self._kept.items() if kept.database == database]:
-            self._remove(key)
+    def drop(self) -> None:
+        """Something was written, or may have been."""
+        self._writes += 1
+        self._kept.clear()
+        self.bytes = 0
 
     def _put(self, key: Hashable, kept: Kept) -> None:
         if key in self._kept:

@@ -125,7 +125,7 @@ class Dispatch:
             kept, age_ms = found
             call.meta.update(cached=True, age_ms=age_ms)
             return kept.json, kept.rows
-        keep = self.cache.reading(plan.source)
+        keep = self.cache.reading()
         json, rows = await answered()
         keep(key, json, rows)
         return json, rows
