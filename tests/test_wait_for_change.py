@@ -149,9 +149,12 @@ async def test_a_table_that_is_dropped_ends_the_wait_for_it(wards: Place) -> Non
             assert answer["changed"] is True
 
 
+#: What a double cannot hold.
+LONG = "an integer of more than 60 digits"
 #: Arguments, and the message that they are refused by.
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"timeout_s": 61}, "'timeout_s' is 61, and a call may take 60 s (limits.call_timeout_s)"),
+    ({"timeout_s": 10**400}, f"'timeout_s' is {LONG}, and a call may take 60 s (limits.call_timeout_s)"),
     ({"timeout_s": 0}, "'timeout_s' takes a number of seconds above 0, got 0"),
     ({"since": "nonsense"}, "'since' is no token of an earlier answer"),
     ({"since": "é"}, "'since' is no token of an earlier answer"),

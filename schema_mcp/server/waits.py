@@ -8,6 +8,7 @@ from schema_mcp.errors import ErrorCode, InvalidArgument
 from schema_mcp.server.dispatch import Answered, Call, Dispatch
 from schema_mcp.tools.kinds.wait_for_change import DEFAULT_S
 from schema_mcp.tools.options import CallOptions
+from schema_mcp.tools.values import shown
 from schema_mcp.tools.waiting import RowMark, SchemaMark, SchemaSeen, WaitPlan
 from schema_mcp.watch.changes import Changed, SchemaChanges
 from schema_mcp.watch.rows import RowWatch
@@ -31,7 +32,7 @@ class Waits:
         if plan.timeout_s is not None and plan.timeout_s > most_s:
             raise InvalidArgument(
                 ErrorCode.INVALID_ARGUMENT,
-                f"'timeout_s' is {plan.timeout_s:g}, and a call may take {most_s:g} s (limits.call_timeout_s)",
+                f"'timeout_s' is {shown(plan.timeout_s)}, and a call may take {most_s:g} s (limits.call_timeout_s)",
                 "Wait for less, and go on with 'since' of the answer: nothing is missed in between.",
             )
         # Something is left for the answer, which is owed within the time of a call.

@@ -92,7 +92,8 @@ class SchemaSeen:
 class WaitPlan:
     """Waits for rows of the table to change; `table` None: for the schema of `source`, of all sources for None.
 
-    `timeout_s` None: the default. `answer` gets what was seen and how long that took, in seconds.
+    `timeout_s` None: the default; an integer may be more than a double can hold. `answer` gets what was seen and how
+    long that took, in seconds.
     """
 
     source: str | None

@@ -102,7 +102,7 @@ def _read_timeout(given: Any) -> float | None:
             f"'timeout_s' takes a number of seconds above 0, got {shown(given)}",
             f"Leave it out to wait for {DEFAULT_S:g} s.",
         )
-    return float(given)
+    return given
 
 
 def _schema_answer(seen: RowsSeen | SchemaSeen, waited_s: float) -> bytes:
