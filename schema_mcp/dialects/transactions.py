@@ -54,6 +54,10 @@ class TransactionAccess(Protocol):
         """Whether it was committed; False: the database has rolled it back instead."""
         ...
 
+    def outcome(self, connection: _Connection) -> bool | None:
+        """Whether the last COMMIT on it was done, which was cut short or has failed; None: nobody here can tell."""
+        ...
+
     async def roll_back(self, connection: _Connection) -> None:
         """Ends it."""
         ...

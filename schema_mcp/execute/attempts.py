@@ -196,7 +196,8 @@ class Attempts:
         if outcome is Outcome.STOPPED:
             raise commit_too_long(self._timeout_s, self._limit, retryable=True) from lost
         if outcome is Outcome.UNKNOWN:
-            raise unknown(self._step.plan, self._step.table) from lost
+            told = self._database.dialect.translate(lost, self._step.table)
+            raise (told if isinstance(told, OutcomeUnknown) else unknown(self._step.plan, self._step.table)) from lost
         if outcome is Outcome.ROLLED_BACK:
             raise not_committed(self._step.plan, self._step.table) from lost
 
@@ -220,9 +221,11 @@ class Attempts:
             answered(database, connection, mark, limit_s, dialect.transactions.commit(connection)), GRACE_S
         )
         error = None if sending.cancelled() else sending.exception()
-        if error is None and (not sending.cancelled() or self._tells(connection)):
+        answered_by = None if sending.cancelled() or error is not None else sending.result()
+        known = dialect.transactions.outcome(connection) if answered_by is None else answered_by
+        if known is not None:
             self.committing = False
-            if not dialect.transactions.is_open(connection) if sending.cancelled() else sending.result():
+            if known:
                 self.committed = self._done
         if cancelled:
             if error is not None and self._refuses(error):
@@ -235,14 +238,13 @@ class Attempts:
         if self.committed is None:
             raise not_committed(self._step.plan, self._step.table)
 
-    def _tells(self, connection: Connection) -> bool:
-        """Whether a connection on which COMMIT was cancelled knows itself what became of it: one to a file does."""
-        return not self._database.dialect.outcomes and not connection.is_closed()
-
     def _refuses(self, error: BaseException) -> bool:
-        """Whether the database has answered by this error."""
+        """Whether the database has answered by this error, and not that it does not know either."""
         refused = None if isinstance(error, CallError) else self._database.dialect.translate(error, self._step.table)
-        return refused is not None and refused.code is not ErrorCode.DATABASE_UNAVAILABLE
+        return refused is not None and refused.code not in (
+            ErrorCode.DATABASE_UNAVAILABLE,
+            ErrorCode.OUTCOME_UNKNOWN,
+        )
 
     async def _transact(self, connection: Connection, done: list[list[Done]]) -> BaseException | None:
         """Runs the steps. What ends them early is returned if it leaves the connection usable, else raised."""
@@ -282,8 +284,6 @@ class Attempts:
             refused = None if isinstance(error, CallError) else dialect.translate(error, self._step.table)
             if self._refuses(error):
                 self.committing = False  # the database has answered, and it was not yes
-            if self.committing and _stays_open(connection):
-                self.committing = False
             if self.committing:
                 raise
             # After a cancel also where nothing was begun: the driver may still be stopping the statement.
@@ -294,13 +294,6 @@ class Attempts:
             refused.__cause__ = error
             return refused
         return None
-
-
-def _stays_open(connection: Connection) -> bool:
-    """Whether a COMMIT that has failed has left its transaction open, which SQLite's connection knows: what is rolled
-    back then was never committed (sqlite.org/lang_transaction.html section 2.1). PostgreSQL's is lost.
-    """
-    return not connection.is_closed() and bool(getattr(connection, "in_transaction", False))
 
 
 def _cause(failure: CallError) -> CallError:

@@ -157,7 +157,9 @@ class SqlExecutor:
                     await answered(self.database, connection, run.mark, left_s / 2 if run.mark else None, committing)
                 except BaseException as error:
                     refused = access.translate(error, statement)
-                    run.committing = refused is None or refused.code is ErrorCode.DATABASE_UNAVAILABLE
+                    answered_no = refused is not None and refused.code is not ErrorCode.DATABASE_UNAVAILABLE
+                    known = self.database.dialect.transactions.outcome(connection)
+                    run.committing = known is None and not answered_no
                     raise
                 run.committing = False
         except TimeoutError:

@@ -31,6 +31,7 @@ from schema_mcp.execute.steps import Done, Step, StepFailed
 from schema_mcp.execute.tally import Tally
 from schema_mcp.execute.transaction_errors import (
     COMMITTED,
+    ELSEWHERE,
     IN_DOUBT,
     ROLLED_BACK,
     by_statement,
@@ -342,12 +343,16 @@ class Transaction:
         Where the database has refused it for a moment only (SQLite, while others read), the transaction goes on.
         """
         refused = self.database.dialect.translate(error, self._tally.judged_by)
+        if isinstance(refused, OutcomeUnknown):
+            self.database.renew()
+            await self._leave(ELSEWHERE, clean=False)
+            raise refused from error
         if refused is not None and refused.code is not ErrorCode.DATABASE_UNAVAILABLE:
             if refused.retryable and self._access.is_open(self._connection):
                 raise still_open(refused) from error
             raise await self._lost(refused, lambda _: None) from error
         self.database.renew()
-        if not commit.sent:
+        if not commit.sent or self._access.outcome(self._connection) is False:
             lost = await self._lost(refused or error, lambda _: None)
             raise lost from (None if lost is error else error)
         await self._leave(IN_DOUBT, clean=False)

@@ -16,6 +16,7 @@ from schema_mcp.tools.base import StatementPlan
 #: Why it is over, for its owner.
 COMMITTED = "it was committed"
 ROLLED_BACK = "it was rolled back"
+ELSEWHERE = "it was committed into a file that is not served any more"
 IN_DOUBT = "its commit was sent, and the answer was lost: it may have been done"
 
 _BY_STATEMENT = "a statement of its own has ended it "

@@ -72,8 +72,8 @@ async def run_together(
         if unknown.running:
             raise still_committing(f"a batch of {len(plan.names)} calls") from unknown
         raise OutcomeUnknown(
-            f"the connection was lost while a batch of {len(plan.names)} calls was being committed: either all of them "
-            "were done or none",
+            f"whether this batch of {len(plan.names)} calls was committed cannot be told: either all of them were done "
+            "or none",
             unknown.hint,
         ) from unknown
     except CallError as error:

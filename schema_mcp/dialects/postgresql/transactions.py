@@ -37,6 +37,10 @@ class PostgresqlTransactions:
         """COMMIT of a transaction in which something has failed answers ROLLBACK."""
         return bool(await connection.execute("COMMIT") == "COMMIT")
 
+    def outcome(self, connection: Connection) -> bool | None:
+        """The server knows, and is asked by the transaction's mark."""
+        return None
+
     async def roll_back(self, connection: Connection) -> None:
         """See `TransactionAccess`."""
         await connection.execute("ROLLBACK")

@@ -89,6 +89,8 @@ class SqliteConnection(aiosqlite.Connection):
         self.identities_version = -1
         #: How often `UPDATING` was called: for each row that ON CONFLICT has updated.
         self.updates = 0
+        #: What became of the last COMMIT (see `commit`): None where nobody can tell, as before the first.
+        self.committed: bool | None = None
 
     def __await__(self) -> Generator[Any, None, Self]:
         self._thread.start()

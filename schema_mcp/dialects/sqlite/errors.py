@@ -6,10 +6,19 @@ from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
 
+from schema_mcp.dialects.sqlite.commit import CommittedElsewhere
 from schema_mcp.dialects.sqlite.connection import DatabaseFileError
 from schema_mcp.dialects.sqlite.large import MAX_VALUE_BYTES, ValueTooLarge
 from schema_mcp.dialects.sqlite.statements import UnboundKey
-from schema_mcp.errors import CallError, ErrorCode, LimitReached, StaleSchema, StatementRefused, Unavailable
+from schema_mcp.errors import (
+    CallError,
+    ErrorCode,
+    LimitReached,
+    OutcomeUnknown,
+    StaleSchema,
+    StatementRefused,
+    Unavailable,
+)
 from schema_mcp.schema.model import Table
 
 #: The result code proper; the bits above it make it an extended one.
@@ -40,6 +49,11 @@ def translate(error: BaseException, table: Table | None) -> CallError | None:
         return None
     if isinstance(error, DatabaseFileError):
         return _unavailable(f"{text}.", "Check the path. A file that is put there is opened at the next call.")
+    if isinstance(error, CommittedElsewhere):
+        return OutcomeUnknown(
+            f"{text} while this was being committed, which went into the file of before",
+            "What is served now may be without it: query it before you do it again.",
+        )
     if isinstance(error, ValueTooLarge):
         return LimitReached(
             ErrorCode.INVALID_VALUE,

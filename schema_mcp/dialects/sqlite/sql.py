@@ -20,6 +20,7 @@ import orjson
 from schema_mcp.dialects.base import Connection, DriverValue, Row
 from schema_mcp.dialects.sql import ONLY_READS, OpenSql, SqlColumn, SqlStatement, unique_names
 from schema_mcp.dialects.sqlite import errors
+from schema_mcp.dialects.sqlite.commit import commit
 from schema_mcp.dialects.sqlite.connection import SqliteConnection
 from schema_mcp.dialects.sqlite.large import MAX_VALUE_BYTES
 from schema_mcp.dialects.sqlite.rows import row_writer
@@ -211,7 +212,7 @@ class OpenSqliteSql:
         """Runs in the thread."""
         self.close()
         raw.set_authorizer(None)
-        raw.execute("COMMIT")
+        commit(raw, self._connection)
 
     def close(self) -> None:
         """Runs in the thread: the statement runs no more."""

@@ -3,6 +3,8 @@
 import sqlite3
 
 from schema_mcp.dialects.base import Connection
+from schema_mcp.dialects.sqlite.commit import commit
+from schema_mcp.dialects.sqlite.connection import DatabaseFileError
 from schema_mcp.dialects.transactions import Isolation
 
 
@@ -29,17 +31,28 @@ class SqliteTransactions:
         await connection.run(_execute, "ROLLBACK TO call")
 
     async def commit(self, connection: Connection) -> bool:
-        """Where readers are in the way it fails, and the transaction goes on."""
-        await connection.run(_execute, "COMMIT")
+        """Where readers are in the way it fails, and the transaction goes on; see `commit`."""
+        await connection.run(commit, connection)
         return True
+
+    def outcome(self, connection: Connection) -> bool | None:
+        """COMMIT is a function call: the connection knows what became of it, unless it was given up."""
+        committed: bool | None = None if connection.is_closed() else connection.committed
+        return committed
 
     async def roll_back(self, connection: Connection) -> None:
         """See `TransactionAccess`."""
         await connection.run(_roll_back)
 
     def is_open(self, connection: Connection) -> bool:
-        """See `TransactionAccess`."""
-        return not connection.is_closed() and bool(connection.raw.in_transaction)
+        """It ends with the file: what is done in one that was replaced is done for nobody."""
+        if connection.is_closed() or not connection.raw.in_transaction:
+            return False
+        try:
+            connection.file.require(connection.identity)
+        except DatabaseFileError:
+            return False
+        return True
 
 
 def _begin(raw: sqlite3.Connection, connection: Connection, read_only: bool) -> None:
