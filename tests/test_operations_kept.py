@@ -16,6 +16,7 @@ import mcp_types as types
 import pytest
 from mcp import MCPError
 
+from schema_mcp.execute import operations as operations_module
 from tests.conftest import Place
 from tests.notes_server import Lines, opening, request
 from tests.peers import COMMAND, LEGACY, LIMIT_S, MODERN, environment, inside
@@ -226,3 +227,33 @@ async def test_what_is_cancelled_before_it_starts_does_nothing(place: Place, sta
         assert [told["status"] for told in (await starting, await cancelling)] == ["cancelled", "cancelled"]
         assert (await ended(program.peer, own["operation_id"]))["status"] == "cancelled"
         assert 9 not in [row["id"] for row in await program.peer.rows("query_notes")]
+
+
+@PLACES
+async def test_what_another_server_of_the_store_runs_is_stopped_by_that_server(
+    place: Place, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations_module, "BEAT_S", 0.05)
+    for sql in SLOW[place.product]:
+        place.execute(sql)
+    url = place.url if place.product == "postgresql" else str(state)
+    async with inside(place.url, state__url=url) as program, inside(place.url, state__url=url, era=MODERN) as other:
+        for how in ("cancel_operation", "tasks/cancel"):
+            id_ = await start(program.peer, "query_slow")
+            await until(lambda: busy(place))
+            if how == "cancel_operation":
+                told = await other.peer.call(how, {"operation_id": id_})
+                assert (told["status"], told["message"]) == (
+                    "running",
+                    "it runs in another server, which stops it within about 0.05 s",
+                )
+            else:
+                async with joined(other.server) as tasks:
+                    await tasks.ask(how, id_)
+            assert (await ended(program.peer, id_))["status"] == "cancelled"
+            assert not busy(place)
+            told = await other.peer.call("cancel_operation", {"operation_id": id_})
+            assert (told["status"], told["message"]) == (
+                "cancelled",
+                "stopped at its caller's wish; look whether its writes were done",
+            )

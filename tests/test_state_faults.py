@@ -115,7 +115,7 @@ async def test_a_store_of_a_newer_version_is_left_alone(cats: Place, store: Path
         connection.execute("UPDATE schema_mcp_version SET version_num = 'from the future'")
     async with inside(cats.url, state__url=str(store)) as program:
         reason = await without(program)
-        assert reason == "it is of a newer schema-mcp (revision 'from the future', this one knows 0003)"
+        assert reason == "it is of a newer schema-mcp (revision 'from the future', this one knows 0004)"
         (line,) = said(program)
         assert line.hint.startswith("Upgrade schema-mcp")
 

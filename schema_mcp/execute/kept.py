@@ -80,6 +80,22 @@ class Kept:
         except (StoreError, TimeoutError) as error:
             raise _away(error) from error
 
+    async def want_stop(self, id_: str) -> None:
+        """Another server of the store is to stop it. Raises: Unavailable (`busy`)."""
+        store = self._store
+        assert store is not None  # or nobody would know of it
+        try:
+            await self._asked(lambda: store.want_stop(id_, time.time()))
+        except (StoreError, TimeoutError) as error:
+            raise _away(error) from error
+
+    async def to_stop(self) -> Collection[str]:
+        """What runs here and another server was asked to stop."""
+        store = self._store
+        if store is None:
+            return ()
+        return await self._stored(lambda: store.to_stop(self.folder.instance), frozenset())
+
     async def write_answer(self, id_: str, answer: bytes) -> bool:
         """Whether the answer is in a file."""
         try:

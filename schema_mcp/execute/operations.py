@@ -194,14 +194,30 @@ class Operations:
             operation.task.cancel()
             await asyncio.wait({operation.task}, timeout=STOP_S)
 
+    async def cancel_elsewhere(self, record: OperationRecord) -> OperationRecord:
+        """Has the server that runs it stop it. How it stands then. Raises: Unavailable (`busy`)."""
+        if record.status is not OperationStatus.RUNNING:
+            return record
+        await self.kept.want_stop(record.id)
+        return replace(record, message=f"it runs in another server, which stops it within about {BEAT_S:g} s")
+
+    async def _stop_wanted(self) -> None:
+        """Stops what other servers were asked to stop."""
+        if not any(operation.kept for operation in self.running):
+            return
+        wanted = await self.kept.to_stop()
+        await asyncio.gather(*[self.cancel(operation) for operation in self.running if operation.record.id in wanted])
+
     async def forget(self, operation: Operation) -> None:
         """It is no more, nor is its result."""
         self._known.pop(operation.record.id, None)
         await self.kept.remove_files(operation.record)
 
     async def follow(self) -> None:
-        """Says in the store that this process lives, and forgets what is over, until it is cancelled."""
+        """Says in the store that this process lives, stops what is to be stopped and forgets what is over, until it is
+        cancelled."""
         while True:
+            await self._stop_wanted()
             for id_, operation in list(self._known.items()):
                 if not operation.ended.is_set():
                     continue

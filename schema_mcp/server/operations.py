@@ -98,10 +98,8 @@ class OperationCalls:
         return await self._task(await self._operations.find(id_, caller))
 
     async def cancel_task(self, id_: str, caller: Caller) -> None:
-        """Has it stopped. Raises: CallError (`unknown_operation`)."""
-        found = await self._operations.find(id_, caller)
-        if isinstance(found, Operation):
-            await self._operations.cancel(found)
+        """Has it stopped. Raises: CallError (`unknown_operation`); Unavailable (`busy`)."""
+        await self._stopped(id_, caller)
 
     def status(self, caller: Caller) -> Mapping[str, Any]:
         """What runs, and the caller's own: of its principal, else of its session."""
@@ -201,10 +199,15 @@ class OperationCalls:
         return await self._told(found, page)
 
     async def _cancel(self, catalog: Catalog, plan: CancelPlan, call: Call, options: CallOptions) -> Answered:
-        found = await self._operations.find(plan.id, call.caller)
-        if isinstance(found, Operation):
-            await self._operations.cancel(found)
+        found = await self._stopped(plan.id, call.caller)
         return orjson.dumps(self._operations.view(found).members()), 0
+
+    async def _stopped(self, id_: str, caller: Caller) -> Operation | OperationRecord:
+        found = await self._operations.find(id_, caller)
+        if not isinstance(found, Operation):
+            return await self._operations.cancel_elsewhere(found)
+        await self._operations.cancel(found)
+        return found
 
     async def _told(self, found: Operation | OperationRecord, page: CheckPlan) -> Answered:
         view = self._operations.view(found)

@@ -77,7 +77,10 @@ class Tasks:
 
     async def _cancel(self, context: Context, params: TaskParams) -> dict[str, Any]:
         await self._found(context, params)
-        await self._service.cancel_task(params.task_id, self._sessions.caller(context))
+        try:
+            await self._service.cancel_task(params.task_id, self._sessions.caller(context))
+        except Unavailable as error:
+            raise _unavailable(error) from None
         return {"resultType": "complete"}
 
     async def _found(self, context: Context, params: TaskParams) -> TaskState:
@@ -90,7 +93,7 @@ class Tasks:
         try:
             return await self._service.task(params.task_id, self._sessions.caller(context))
         except Unavailable as error:
-            raise MCPError(code=INTERNAL_ERROR, message=f"{error.message}. {error.hint}") from None
+            raise _unavailable(error) from None
         except CallError:
             raise MCPError(code=INVALID_PARAMS, message="Task not found, or no longer kept.") from None
 
@@ -103,6 +106,10 @@ class Tasks:
 
     def _result(self, answer: ToolAnswer) -> dict[str, Any]:
         return tool_result(answer, structured=self._structured())
+
+
+def _unavailable(error: Unavailable) -> MCPError:
+    return MCPError(code=INTERNAL_ERROR, message=f"{error.message}. {error.hint}")
 
 
 def _status(state: TaskState) -> str:

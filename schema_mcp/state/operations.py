@@ -99,6 +99,25 @@ class OperationStore:
                 .values(seen_at=now)
             )
 
+    async def want_stop(self, id_: str, now: float) -> None:
+        """The server that runs it is to stop it, if it still runs."""
+        async with self._store.writing() as connection:
+            await connection.execute(
+                operations.update()
+                .where(operations.c.id == id_, operations.c.status == OperationStatus.RUNNING)
+                .values(stop_wanted_at=now)
+            )
+
+    async def to_stop(self, instance: str) -> frozenset[str]:
+        """What runs on that server and is to be stopped."""
+        wanted = (
+            operations.c.instance == instance,
+            operations.c.status == OperationStatus.RUNNING,
+            operations.c.stop_wanted_at.is_not(None),
+        )
+        async with self._store.reading() as connection:
+            return frozenset((await connection.scalars(sa.select(operations.c.id).where(*wanted))).all())
+
     async def interrupt(self, instances: Collection[str], now: float) -> None:
         """Those are no more, nor are servers that have long been silent: what they ran is interrupted."""
         gone = sa.or_(operations.c.instance.in_(instances), operations.c.seen_at < now - SILENT_S)

@@ -22,7 +22,7 @@ from schema_mcp.schema.select import OWN_SCHEMA
 from schema_mcp.state.place import Place
 
 #: Revisions of migrations/state, oldest first. Known without Alembic, whose import would cost start-up time.
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 #: Where a PostgreSQL database holds the tables; no selection takes them, so that they do not become tools.
 SCHEMA = OWN_SCHEMA
 VERSION_TABLE = "schema_mcp_version"
@@ -77,7 +77,7 @@ operations = sa.Table(
     *(sa.Column(name, sa.Text) for name in ("principal", "tool", "digest", "format", "instance", "status", "message")),
     *(sa.Column(name, _number) for name in ("done", "total", "rows")),
     sa.Column("error", sa.Text),
-    *(sa.Column(name, sa.Double) for name in ("started_at", "seen_at", "ended_at")),
+    *(sa.Column(name, sa.Double) for name in ("started_at", "seen_at", "ended_at", "stop_wanted_at")),
 )
 
 
