@@ -1,13 +1,14 @@
 """`wait_for_change`: it answers when the schema or rows have changed, misses nothing in between, and can be ended."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from tests.conftest import Place
+from tests.conftest import Place, sqlite_place
 from tests.peers import Inside, inside, inside_several
 from tests.waiting import until
 
@@ -64,6 +65,25 @@ async def test_nothing_is_missed_between_two_waits_and_a_wait_without_a_change_s
             wards.execute("TRUNCATE wards")
             emptied = await program.peer.call("wait_for_change", {"table": "wards", "since": third["since"]})
             assert (emptied["changed"], emptied["rewritten"]) == (True, True)
+
+
+async def test_a_wait_that_is_shorter_than_connecting_is_answered_all_the_same(wards: Place) -> None:
+    async with inside(wards.url, **GROUP) as program:
+        first = await program.peer.call("wait_for_change", {"table": "wards", "timeout_s": 0.000_001})
+        assert (first.get("error"), first["changed"]) == (None, False)
+        written(wards, "INSERT INTO wards VALUES (1, 'a')")
+        again = {"table": "wards", "timeout_s": 0.000_001, "since": first["since"]}
+        assert (await program.peer.call("wait_for_change", again))["changed"] is True
+
+
+async def test_a_database_that_is_away_is_told_when_the_time_of_the_wait_is_over(tmp_path: Path) -> None:
+    file = tmp_path / "wards.sqlite"
+    sqlite_place(file).execute("CREATE TABLE wards (id integer PRIMARY KEY)")
+    async with inside(str(file), **GROUP) as program:
+        await program.peer.names()
+        file.rename(tmp_path / "away.sqlite")
+        error = await program.peer.error("wait_for_change", {"table": "wards", "timeout_s": 0.1})
+        assert (error["code"], error["retryable"]) == ("database_unavailable", True)
 
 
 async def test_writes_through_the_server_are_told_at_once(wards: Place) -> None:

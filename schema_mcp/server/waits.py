@@ -36,10 +36,11 @@ class Waits:
                 "Wait for less, and go on with 'since' of the answer: nothing is missed in between.",
             )
         # Something is left for the answer, which is owed within the time of a call.
-        timeout_s = min(plan.timeout_s or DEFAULT_S, 0.9 * most_s)
+        most_s *= 0.9
+        timeout_s = min(plan.timeout_s or DEFAULT_S, most_s)
         if plan.table is not None:
             since = plan.since if isinstance(plan.since, RowMark) else None
-            seen = await self._rows[plan.table.source].wait(plan.table, since, timeout_s)
+            seen = await self._rows[plan.table.source].wait(plan.table, since, timeout_s, most_s)
             return plan.answer(seen, time.monotonic() - began), 0
         mark = plan.since if isinstance(plan.since, SchemaMark) else None
         found: tuple[Changed, ...] | None = None

@@ -38,10 +38,13 @@ class _Wait:
     told_by: ToldBy | None = None
     own: bool = False
     gone: bool = False
+    #: The database was asked, whether or not it could be.
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     def take(self, mark: RowMark | None) -> None:
         """The table's counts as they were just read; None: it is not there."""
+        self.asked.set()
         if self.over.is_set():
             return
         if mark is None:
@@ -88,9 +91,10 @@ class RowWatch:
         self._wake = asyncio.Event()
         self._error: CallError | None = None
 
-    async def wait(self, table: TableName, since: RowMark | None, timeout_s: float) -> RowsSeen:
+    async def wait(self, table: TableName, since: RowMark | None, timeout_s: float, most_s: float) -> RowsSeen:
         """What was seen: at once where the counts are others than `since`, else when they change, or at the end.
 
+        `timeout_s`: from when the database was asked first, which may mean to connect. `most_s`: with that.
         Raises: LimitReached (`busy`); StaleSchema; Unavailable where the database could not be asked.
         """
         if len(self.waiting) >= MAX_WAITING:
@@ -104,8 +108,11 @@ class RowWatch:
         self.waiting.add(wait)
         self._wake.set()
         try:
-            async with asyncio.timeout(timeout_s):
-                await wait.over.wait()
+            async with asyncio.timeout(most_s):
+                async with asyncio.timeout(max(timeout_s, READ_TIMEOUT_S)):
+                    await wait.asked.wait()
+                async with asyncio.timeout(timeout_s):
+                    await wait.over.wait()
         except TimeoutError:
             pass
         finally:
@@ -192,6 +199,8 @@ class RowWatch:
         if translated is None and not isinstance(error, TimeoutError):
             self._observe(InternalFailure(where="waiting for changes of rows", traceback=type(error).__name__))
         self._error = translated or _no_answer(self._database.name)
+        for wait in self.waiting:
+            wait.asked.set()
 
 
 def _no_answer(source: str) -> Unavailable:
