@@ -94,6 +94,23 @@ async def test_writes_through_the_server_are_told_at_once(wards: Place) -> None:
         assert (answer["changed"], answer["by_this_server"]) == (True, True)
 
 
+async def test_a_write_that_met_no_row_is_told_to_nobody(wards: Place) -> None:
+    async with inside(wards.url, access__mode="write", **GROUP) as program:
+        call, none = program.peer.call, {"where": {"id": 9}}
+        waiting = await begun(program, table="wards", timeout_s=2)
+        assert (await call("delete_wards", none))["deleted"] == 0
+        calls = [{"tool": tool, "arguments": none} for tool in ("delete_wards", "delete_beds")]
+        await call("run_batch", {"calls": calls})
+        id_ = (await call("begin_transaction"))["transaction_id"]
+        await call("update_wards", {**none, "set": {"name": "n"}, "transaction_id": id_})
+        assert (await call("commit_transaction", {"transaction_id": id_}))["outcome"] == "committed"
+        answer = await waiting
+        assert (answer["changed"], "by_this_server" in answer) == (False, False)
+        waiting = await begun(program, table="wards")
+        await call("run_batch", {"calls": [*calls, {"tool": "insert_wards", "arguments": {"rows": [{"id": 1}]}}]})
+        assert (await waiting)["by_this_server"] is True
+
+
 async def test_all_who_wait_for_a_source_share_one_connection_and_none_of_the_pool(wards: Place) -> None:
     async with inside(wards.url, **GROUP, pool__size=1) as program:
         rows = program.app.sources["database"].rows

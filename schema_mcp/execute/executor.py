@@ -58,7 +58,7 @@ class Executor:
             result = await self._run(plan, table, generation, options)
         finally:
             self.writes.ended()
-        if not plan.dry_run:
+        if not plan.dry_run and result.affected:
             self.writes.committed([plan.table])
         return result
 
@@ -92,12 +92,12 @@ class Executor:
                 if await self._keeps_keys(step.plan, step.table, generation, options):
                     break
                 raise StepFailed(step, no_key_in_a_batch())
-        written = {step.plan.table for step in steps if step.plan.writes and not step.plan.dry_run}
         try:
             done = await self._steps(steps, generation, options).run()
         finally:
-            if written:
+            if any(step.plan.writes and not step.plan.dry_run for step in steps):
                 self.writes.ended()
+        written = {each.step.plan.table for part in done for each in part if each.writes}
         if written:
             self.writes.committed(written)
         return done

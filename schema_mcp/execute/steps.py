@@ -28,6 +28,11 @@ class Done:
     step: Step
     result: Result
 
+    @property
+    def writes(self) -> bool:
+        """Whether rows were written, to stay if all is committed."""
+        return self.step.plan.writes and not self.step.plan.dry_run and self.result.affected > 0
+
 
 class StepFailed(CallError):
     """One of several steps could not be done, and so none is."""

@@ -29,7 +29,7 @@ class Tally:
             return
         kind = "query" if plan.action is Action.READ else str(plan.action)
         self._add(kind, plan.table, done.result.affected if plan.writes else 0)
-        if plan.writes:
+        if done.writes:
             self.written.add(plan.table)
         known = self.judged_by
         if plan.writes and not (known is not None and (known.hides_columns or known.masks_columns)):
