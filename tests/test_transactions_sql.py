@@ -1,12 +1,15 @@
 """A caller's own statements in a transaction over several calls: what they may do to it, and what they leave behind."""
 
 import asyncio
+from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
 from tests.accounts import PLACES, POSTGRESQL, begun, held, pay, stored, with_accounts
 from tests.conftest import Place
-from tests.peers import Peer, inside
+from tests.peers import LEGACY, Peer, inside, join
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -107,6 +110,36 @@ async def test_a_statement_that_ends_the_transaction_is_told(accounts: Place, te
         assert later["message"] == f"this transaction has ended: a statement of its own has ended it {told}"
         assert held(program) == 0
         assert stored(accounts) == [(1, 1 if "committed" in told else 100), (2, 50)]
+
+
+@POSTGRESQL
+@pytest.mark.parametrize("text", ["COMMIT", "END", "COMMIT AND CHAIN"])
+async def test_kept_answers_and_those_who_wait_hear_of_a_commit_by_a_statement(accounts: Place, text: str) -> None:
+    settings: dict[str, Any] = {
+        "cache__ttl_s": 60.0,
+        "tools__groups": ["wait_for_change"],
+        "watch__poll_interval_s": 60,
+    }
+    async with (
+        inside(accounts.url, access__mode="write", access__sql="write", **settings) as program,
+        AsyncExitStack() as stack,
+    ):
+        other = await join(stack, program.server, LEGACY)
+        asked = {"where": {"id": 1}}
+        assert (await other.rows("query_accounts", asked))[0]["balance"] == 100
+        id_ = await begun(program.peer)
+        await program.peer.call("update_accounts", pay(id_, 1, 70))
+        await sql(program.peer, id_, "CREATE TABLE later (id integer PRIMARY KEY)")
+        waiting = asyncio.create_task(other.call("wait_for_change", {"table": "accounts", "timeout_s": 15.0}))
+        rows = program.app.sources["database"].rows
+        await until(lambda: bool(rows.waiting) and all(wait.now is not None for wait in rows.waiting))
+        assert (await other.call("query_accounts", asked))["rows"][0]["balance"] == 100
+        error = await program.peer.error("execute_sql", {"sql": text, "transaction_id": id_})
+        assert "everything done in it is committed" in error["message"]
+        assert (await other.rows("query_accounts", asked))[0]["balance"] == 70
+        assert (await waiting)["changed"] is True
+        await other.hears()
+        assert "query_later" in await other.names()
 
 
 @PLACES

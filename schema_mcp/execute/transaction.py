@@ -40,6 +40,7 @@ from schema_mcp.execute.transaction_errors import (
     is_conflict,
     may_fit_now,
     not_committed,
+    outcome_of,
     refuse,
     still_open,
     uncommitted,
@@ -178,9 +179,7 @@ class Transaction:
                     raise not_committed(ErrorCode.ROLLED_BACK)
             finally:
                 self._committing = False
-        self._writes.committed(self._tally.written)
-        if self._ran_sql:
-            self._on_stale()  # it may have changed the schema
+        self._tell_committed()
         return self._summary(committed=True)
 
     async def roll_back(self) -> EndedTransaction:
@@ -306,6 +305,8 @@ class Transaction:
         if isinstance(error, TransactionEnded):
             ending, _ = await finished(self._roll_back(by_statement(error.how)))
             ending.result()
+            if outcome_of(self.over) is not Outcome.ROLLED_BACK:
+                self._tell_committed()
             return ended_by(error.how)
         known = error if isinstance(error, CallError) else translate(error)
         if known is not None:
@@ -387,6 +388,11 @@ class Transaction:
         else:
             await self._held.throw_away()
         self._tell_end()
+
+    def _tell_committed(self) -> None:
+        self._writes.committed(self._tally.written)
+        if self._ran_sql:
+            self._on_stale()  # it may have changed the schema
 
     def _tell_end(self) -> None:
         self._writes.ended()
