@@ -125,5 +125,57 @@ async def test_a_file_that_was_replaced_before_the_call_is_written(accounts: Pla
         assert stored(accounts) == [(1, 70), (2, 50)]
 
 
+# Cut short
+
+
+@pytest.mark.parametrize("tool", WRITES)
+async def test_a_commit_that_is_out_of_time_while_another_reads_is_told_as_not_done(accounts: Place, tool: str) -> None:
+    async with inside(accounts.url, access__mode="write", access__sql="write") as program:
+        with read_by_another(accounts):
+            error = await program.peer.error(tool, {**WRITES[tool], "timeout_s": 0.3})
+        assert (error["code"], stored(accounts)) == ("timeout", BEFORE)
+        assert _idle(program)
+        assert "error" not in await program.peer.call(tool, WRITES[tool])
+        assert stored(accounts) == [(1, 70), (2, 50)]
+
+
+async def test_a_transactions_commit_that_is_out_of_time_is_rolled_back_and_told(accounts: Place) -> None:
+    async with inside(
+        accounts.url, access__mode="write", limits__call_timeout_s=0.5, limits__lock_timeout_s=20.0
+    ) as program:
+        id_ = await begun(program.peer)
+        await program.peer.call("update_accounts", pay(id_, 1, 70))
+        with read_by_another(accounts):
+            error = await program.peer.error("commit_transaction", {"transaction_id": id_})
+            assert (error["code"], error["retryable"]) == ("timeout", False)
+            assert error["message"] == (
+                f"the call took longer than 0.5 s (limits.call_timeout_s) and was stopped; {ENDED}"
+            )
+            assert not commit_waits(accounts)
+        assert (held(program), stored(accounts)) == (0, BEFORE)
+
+
+@pytest.mark.parametrize("tool", [*WRITES, "commit_transaction"])
+async def test_a_commit_that_is_cancelled_while_another_reads_is_not_done(accounts: Place, tool: str) -> None:
+    options: dict[str, Any] = {"access__mode": "write", "access__sql": "write", "limits__lock_timeout_s": 20.0}
+    async with inside(accounts.url, **options) as program:
+        arguments = WRITES.get(tool)
+        if arguments is None:
+            arguments = {"transaction_id": await begun(program.peer)}
+            await program.peer.call("update_accounts", {**PAID, **arguments})
+        with read_by_another(accounts):
+            writing = asyncio.create_task(program.peer.call(tool, arguments))
+            await until(lambda: commit_waits(accounts))
+            writing.cancel()
+            await asyncio.wait({writing})
+            await until(lambda: _idle(program) and not commit_waits(accounts))
+        assert stored(accounts) == BEFORE
+        if tool == "commit_transaction":
+            error = await program.peer.error(tool, arguments)
+            assert error["message"] == (
+                "this transaction has ended: it was rolled back because a call in it was cancelled"
+            )
+
+
 def _idle(program: Inside) -> bool:
     return held(program) == 0 and program.app.database.in_use == 0

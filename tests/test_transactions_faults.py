@@ -261,10 +261,15 @@ async def test_there_is_one_writer_on_sqlite_and_others_wait_no_longer_than_for_
         assert len(await program.peer.rows("query_accounts", {"transaction_id": reader})) == 2
         await program.peer.call("update_accounts", pay(id_, 1, 70))
         blocked = await program.peer.error("commit_transaction", {"transaction_id": id_})
-        assert (blocked["code"], blocked["retryable"]) == ("lock_timeout", True)
-        assert "still open" in blocked["message"]
+        assert (blocked["code"], blocked["retryable"]) == ("lock_timeout", False)
+        assert blocked["message"] == f"Another connection holds the database locked; {ENDED}"
+        assert "one that only reads" in blocked["hint"]
+        assert len(await program.peer.rows("query_accounts")) == 2  # nobody is kept out by what was refused
+        assert stored(accounts) == [(1, 100), (2, 50)]
         await program.peer.call("rollback_transaction", {"transaction_id": reader})
-        assert (await commit(program.peer, id_))["outcome"] == "committed"
+        again = await begun(program.peer)
+        await program.peer.call("update_accounts", pay(again, 1, 70))
+        assert (await commit(program.peer, again))["outcome"] == "committed"
         assert stored(accounts) == [(1, 70), (2, 50)]
 
 

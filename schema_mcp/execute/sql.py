@@ -92,7 +92,9 @@ class SqlExecutor:
         except (CallError, asyncio.CancelledError):
             raise
         except BaseException as error:
-            if run.committing:
+            if run.committed:
+                pass  # a moment too late, and true
+            elif run.committing:
                 await self._resolve(run, ends_at, error, timeout_s, options.limit(limits.call_timeout_s))
             elif limit.expired():
                 raise sql_too_long("call", timeout_s, options.limit(limits.call_timeout_s)) from None
@@ -103,10 +105,8 @@ class SqlExecutor:
         finally:
             if plan.writes:
                 self.writes.ended()
-            if run.committing:
-                self.on_write()  # nobody waits for it any more, and it may be done
-        if plan.writes:
-            self.on_write()
+            if run.committing or run.committed:
+                self.on_write()  # also where nobody waits for it any more, and it may be done
         return run.result(generation, access.plan_text(run.rows) if plan.explain else "")
 
     @asynccontextmanager
@@ -159,9 +159,9 @@ class SqlExecutor:
                     refused = access.translate(error, statement)
                     answered_no = refused is not None and refused.code is not ErrorCode.DATABASE_UNAVAILABLE
                     known = self.database.dialect.transactions.outcome(connection)
-                    run.committing = known is None and not answered_no
+                    run.committing, run.committed = known is None and not answered_no, bool(known)
                     raise
-                run.committing = False
+                run.committing, run.committed = False, True
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -185,7 +185,8 @@ class SqlExecutor:
 
 
 class SqlRun:
-    """Rows up to the limit and the byte cap, and how far it got. `committing`: COMMIT may have reached the database."""
+    """Rows up to the limit and the byte cap, and how far it got. `committing`: COMMIT may have reached the database;
+    `committed`: it was done."""
 
     def __init__(self, limit: int, max_bytes: int, report: Report | None) -> None:
         self.limit = limit
@@ -198,7 +199,7 @@ class SqlRun:
         #: Columns of whose values the beginning alone is here.
         self.cut: set[str] = set()
         self.opened: OpenSql | None = None
-        self.committing = False
+        self.committing = self.committed = False
         #: Of the transaction, once it is about to be committed; see `outcome.py`.
         self.mark = ""
 

@@ -18,6 +18,7 @@ from schema_mcp.caller import Caller
 from schema_mcp.dialects.base import Connection
 from schema_mcp.dialects.transactions import TransactionEnded
 from schema_mcp.errors import CallError, ErrorCode, OutcomeUnknown, Unavailable
+from schema_mcp.execute import transaction_errors as errors
 from schema_mcp.execute.commit import GRACE_S, Commit
 from schema_mcp.execute.due import due
 from schema_mcp.execute.engines import Database, Held
@@ -29,23 +30,6 @@ from schema_mcp.execute.rows import too_long
 from schema_mcp.execute.sql_within import run_within, translated
 from schema_mcp.execute.steps import Done, Step, StepFailed
 from schema_mcp.execute.tally import Tally
-from schema_mcp.execute.transaction_errors import (
-    COMMITTED,
-    ELSEWHERE,
-    IN_DOUBT,
-    ROLLED_BACK,
-    by_statement,
-    ended,
-    ended_by,
-    is_conflict,
-    may_fit_now,
-    not_committed,
-    outcome_of,
-    refuse,
-    still_open,
-    uncommitted,
-    with_the_transaction,
-)
 from schema_mcp.execute.turns import Turns
 from schema_mcp.execute.writes import Writes
 from schema_mcp.schema.model import Table
@@ -132,7 +116,7 @@ class Transaction:
     async def run_all(self, steps: Sequence[Step], generation: int, options: CallOptions = PLAIN) -> list[list[Done]]:
         """See `Runs`."""
         alone = len(steps) == 1 and steps[0].instead is None
-        refuse(steps, alone=alone, read_only=self._facts.read_only)
+        errors.refuse(steps, alone=alone, read_only=self._facts.read_only)
 
         async def work() -> list[list[Done]]:
             return await self._perform(steps, generation, options, alone=alone)
@@ -173,10 +157,10 @@ class Transaction:
                 if error is not None:
                     await self._resolve(error, commit)
                 elif sent.result():
-                    await self._leave(COMMITTED, clean=True)
+                    await self._leave(errors.COMMITTED, clean=True)
                 else:
-                    await self._leave(ROLLED_BACK, clean=True)
-                    raise not_committed(ErrorCode.ROLLED_BACK)
+                    await self._leave(errors.ROLLED_BACK, clean=True)
+                    raise errors.not_committed(ErrorCode.ROLLED_BACK)
             finally:
                 self._committing = False
         self._tell_committed()
@@ -185,7 +169,7 @@ class Transaction:
     async def roll_back(self) -> EndedTransaction:
         """What was done, none of it lasting. Waits for the call that runs. Raises: as `commit`."""
         async with self._turn(self.limits.call_timeout_s):
-            ending, _ = await finished(self._roll_back(ROLLED_BACK))
+            ending, _ = await finished(self._roll_back(errors.ROLLED_BACK))
         ending.result()
         return self._summary(committed=False)
 
@@ -248,7 +232,7 @@ class Transaction:
                 except BaseException as error:
                     late = isinstance(error, TimeoutError) and limit.expired()
                     told = await self._undone(too_late() if late else error, translate)
-                    if not self.over and not last and may_fit_now(told):
+                    if not self.over and not last and errors.may_fit_now(told):
                         continue
                     if isinstance(told, CallError) and told.code is ErrorCode.STALE_SCHEMA:
                         self._on_stale()
@@ -270,7 +254,7 @@ class Transaction:
     def require_open(self) -> None:
         """Raises: InvalidArgument (`unknown_transaction`), with the reason, for its owner alone."""
         if self.over:
-            raise ended(self.over)
+            raise errors.ended(self.over)
 
     async def _begin_call(
         self, ends_at: float, too_late: Callable[[], CallError], translate: Callable[[BaseException], CallError | None]
@@ -301,17 +285,17 @@ class Transaction:
     ) -> BaseException:
         """The error to raise, once the call is undone, or the transaction with it."""
         if self.over:
-            return ended(self.over)  # whoever has ended it rolls it back
+            return errors.ended(self.over)  # whoever has ended it rolls it back
         if isinstance(error, TransactionEnded):
-            ending, _ = await finished(self._roll_back(by_statement(error.how)))
+            ending, _ = await finished(self._roll_back(errors.by_statement(error.how)))
             ending.result()
-            if outcome_of(self.over) is not Outcome.ROLLED_BACK:
+            if errors.outcome_of(self.over) is not Outcome.ROLLED_BACK:
                 self._tell_committed()
-            return ended_by(error.how)
+            return errors.ended_by(error.how)
         known = error if isinstance(error, CallError) else translate(error)
         if known is not None:
             with_limit(known, self.limits)
-        if is_conflict(known) or not self._access.is_open(self._connection):
+        if errors.is_conflict(known) or not self._access.is_open(self._connection):
             return await self._lost(error, translate)
 
         async def undo() -> None:
@@ -332,36 +316,39 @@ class Transaction:
         inner = known.error if isinstance(known, StepFailed) else known
         if not answers or (inner is not None and inner.code is ErrorCode.DATABASE_UNAVAILABLE):
             self.database.renew()
-        why = "because of a failure" if inner is None else f"because of an error ({inner.code})"
+        failed = "a call in it was cancelled" if isinstance(error, asyncio.CancelledError) else "of a failure"
+        why = f"because {failed}" if inner is None else f"because of an error ({inner.code})"
         reason = f"it was rolled back {why}"
         ending, _ = await finished(self._roll_back(reason) if answers else self._leave(reason, clean=False))
         ending.result()
-        return error if known is None else with_the_transaction(known)
+        return error if known is None else errors.with_the_transaction(known)
 
     async def _resolve(self, error: BaseException, commit: Commit) -> None:
         """Returns where COMMIT has done what it was sent for, though it has failed here. Raises: CallError; the error.
 
-        Where the database has refused it for a moment only (SQLite, while others read), the transaction goes on.
+        One that others were in the way of is rolled back: on SQLite it would keep every new reader out.
         """
         refused = self.database.dialect.translate(error, self._tally.judged_by)
+        known = self._access.outcome(self._connection) if commit.sent else False
+        if known:
+            await self._leave(errors.COMMITTED, clean=True)
+            return
         if isinstance(refused, OutcomeUnknown):
-            self.database.renew()
-            await self._leave(ELSEWHERE, clean=False)
+            await self._leave(errors.ELSEWHERE, clean=False)
             raise refused from error
-        if refused is not None and refused.code is not ErrorCode.DATABASE_UNAVAILABLE:
-            if refused.retryable and self._access.is_open(self._connection):
-                raise still_open(refused) from error
-            raise await self._lost(refused, lambda _: None) from error
-        self.database.renew()
-        if not commit.sent or self._access.outcome(self._connection) is False:
-            lost = await self._lost(refused or error, lambda _: None)
+        if known is False or (refused is not None and refused.code is not ErrorCode.DATABASE_UNAVAILABLE):
+            if not commit.sent:
+                self.database.renew()
+            stopped = errors.in_time(error, self.limits.call_timeout_s)
+            lost = errors.waited_for(await self._lost(refused or stopped, lambda _: None))
             raise lost from (None if lost is error else error)
-        await self._leave(IN_DOUBT, clean=False)
+        self.database.renew()
+        await self._leave(errors.IN_DOUBT, clean=False)
         outcome = await commit.outcome(error)
-        failure = uncommitted(outcome, self.limits.call_timeout_s)
+        failure = errors.uncommitted(outcome, self.limits.call_timeout_s)
         if isinstance(failure, OutcomeUnknown):
             raise failure from error
-        self.over = COMMITTED if outcome is Outcome.COMMITTED else ROLLED_BACK
+        self.over = errors.COMMITTED if outcome is Outcome.COMMITTED else errors.ROLLED_BACK
         self._tell_end()
         if failure is not None:
             raise failure from error

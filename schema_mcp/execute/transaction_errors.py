@@ -9,7 +9,7 @@ from schema_mcp.dialects.sql import ONLY_READS
 from schema_mcp.errors import CallError, ErrorCode, InvalidArgument, OutcomeUnknown, StaleSchema, StatementRefused
 from schema_mcp.execute.outcome import Outcome
 from schema_mcp.execute.perform import Replaced
-from schema_mcp.execute.rows import commit_too_long, still_committing
+from schema_mcp.execute.rows import commit_too_long, still_committing, too_long
 from schema_mcp.execute.steps import Step, StepFailed
 from schema_mcp.tools.base import StatementPlan
 
@@ -121,10 +121,18 @@ def not_committed(code: ErrorCode) -> StatementRefused:
     )
 
 
-def still_open(error: CallError) -> CallError:
-    """The same error of a COMMIT, after which the transaction goes on."""
-    error.message = f"{error.message.rstrip('.')}; the transaction is still open, and nothing of it is lost"
-    error.hint = "Call commit_transaction again in a moment."
+def in_time(error: BaseException, limit_s: float) -> BaseException:
+    """The error of a COMMIT that was stopped; where its time was over, in words."""
+    return too_long("call", limit_s, retryable=False) if isinstance(error, TimeoutError) else error
+
+
+def waited_for(error: BaseException) -> BaseException:
+    """The same error of a COMMIT that has ended its transaction, with what may have been in its way."""
+    if isinstance(error, CallError) and error.code in (ErrorCode.LOCK_TIMEOUT, ErrorCode.TIMEOUT):
+        error.hint = (
+            "What was in the way may be a transaction of your own that is open, also one that only reads "
+            f"(server_status tells them): end it with commit_transaction or rollback_transaction. {_AGAIN}"
+        )
     return error
 
 
