@@ -177,5 +177,30 @@ async def test_a_commit_that_is_cancelled_while_another_reads_is_not_done(accoun
             )
 
 
+# Refused
+
+
+@pytest.mark.parametrize("within", [True, False], ids=["in a transaction", "by itself"])
+async def test_a_trigger_that_rolls_everything_back_is_told_and_names_no_wrong_call(
+    accounts: Place, within: bool
+) -> None:
+    accounts.execute("CREATE TABLE trials (id integer PRIMARY KEY)")
+    accounts.execute(
+        "CREATE TRIGGER unlucky BEFORE INSERT ON trials WHEN new.id = 13 BEGIN SELECT RAISE(ROLLBACK, 'unlucky'); END"
+    )
+    calls = [{"tool": "insert_trials", "arguments": {"rows": [{"id": id_}]}} for id_ in (1, 13)]
+    async with inside(accounts.url) as program:
+        more = {"transaction_id": await begun(program.peer)} if within else {}
+        error = await program.peer.error("run_batch", {"calls": calls, **more})
+        assert error["code"] == "constraint_violation"
+        assert "table 'trials' refused the row: unlucky" in error["message"]
+        assert error["message"].endswith(ENDED) is within
+        assert "call" not in error.get("details", {})
+        alone = await program.peer.error("insert_trials", {"rows": [{"id": 13}]})
+        assert alone["hint"] == "A trigger or a rule of the table refused it; the message says why."
+        assert accounts.execute("SELECT id FROM trials") == []
+        assert _idle(program)
+
+
 def _idle(program: Inside) -> bool:
     return held(program) == 0 and program.app.database.in_use == 0

@@ -5,7 +5,7 @@ It begins and ends no transaction of its own accord, and knows neither the pool 
 
 import asyncio
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schema_mcp.dialects.base import UPDATED, Connection, LargeRows, Statement
 from schema_mcp.errors import CallError, ErrorCode, LimitReached, StaleSchema, StatementRefused
@@ -71,7 +71,10 @@ class Performer:
                 raise
             if step.instead is None or isinstance(refused, LimitReached) or refused.code is ErrorCode.BUSY:
                 raise refused from error
-            await connection.execute("ROLLBACK TO SAVEPOINT step")
+            try:
+                await connection.execute("ROLLBACK TO SAVEPOINT step")
+            except Exception:  # noqa: BLE001 - with the transaction the savepoint is gone: the refusal is the one to tell
+                raise StepFailed(replace(step, tag=None), refused) from error
             done = []
             for part in step.instead():
                 try:

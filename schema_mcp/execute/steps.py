@@ -11,12 +11,13 @@ from schema_mcp.tools.base import Result, StatementPlan
 @dataclass(frozen=True, slots=True)
 class Step:
     """A plan, and the table that it is for. `instead`: steps in its place where the database refuses it, to find out
-    which part of it that is about. `tag`: what whoever made it knows it by. `begins`: called when it does, once a try.
+    which part of it that is about. `tag`: what whoever made it knows it by; None where it cannot be told which part of
+    it has failed. `begins`: called when it does, once a try.
     """
 
     plan: StatementPlan
     table: Table
-    tag: int = 0
+    tag: int | None = 0
     instead: "Callable[[], Sequence[Step]] | None" = None
     begins: Callable[[], None] | None = None
 

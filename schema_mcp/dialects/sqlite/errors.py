@@ -194,7 +194,8 @@ def _constraint(code: int, text: str, table: Table | None) -> CallError:
         case _ if code == _CONSTRAINT_DATATYPE:
             return _invalid_value(f"{text}.")
         case _:
-            return StatementRefused(ErrorCode.CONSTRAINT_VIOLATION, f"{name} refused the row: {text}.")
+            hint = "A trigger or a rule of the table refused it; the message says why."
+            return StatementRefused(ErrorCode.CONSTRAINT_VIOLATION, f"{name} refused the row: {text}.", hint)
 
 
 _UNIQUE = (
