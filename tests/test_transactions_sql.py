@@ -9,6 +9,7 @@ import pytest
 from tests.accounts import PLACES, POSTGRESQL, begun, held, pay, stored, with_accounts
 from tests.conftest import Place
 from tests.peers import LEGACY, Peer, inside, join
+from tests.test_running import SLOW
 from tests.waiting import until
 
 
@@ -155,6 +156,7 @@ async def test_a_statement_that_would_end_the_transaction_is_refused_on_sqlite(a
         assert stored(accounts) == [(1, 1), (2, 50)]
 
 
+SHOWN = "SELECT current_setting('statement_timeout') AS a, current_setting('lock_timeout') AS b"
 COPIES = [
     "COPY accounts FROM STDIN",
     "/* COPY */ copy accounts from stdin (format binary)",
@@ -193,6 +195,36 @@ async def test_copy_of_the_servers_own_programs_is_what_the_role_may(accounts: P
         assert answer["affected"] == 1
         answer = await program.peer.call("execute_sql", {"sql": "COPY accounts TO PROGRAM 'cat > /dev/null'"})
         assert answer["affected"] == 3
+
+
+@POSTGRESQL
+@pytest.mark.parametrize("word", ["SET", "SET LOCAL"])
+async def test_a_statement_lifts_the_limits_of_no_call_after_it(accounts: Place, word: str) -> None:
+    for text in SLOW["postgresql"]:
+        accounts.execute(text)
+    async with inside(
+        accounts.url,
+        access__mode="write",
+        access__sql="write",
+        limits__statement_timeout_s=1,
+        limits__lock_timeout_s=0.3,
+        limits__call_timeout_s=10,
+    ) as program:
+        other, id_ = await begun(program.peer), await begun(program.peer)
+        update = {"where": {"id": 1}, "set": {"balance": 7}}
+        await program.peer.call("update_accounts", {**update, "transaction_id": other})
+        for setting in ("statement_timeout", "lock_timeout"):
+            await sql(program.peer, id_, f"{word} {setting} = 0")
+        async with asyncio.timeout(5):
+            for _ in range(2):  # the first is undone to its savepoint, and what was set with it
+                late = await program.peer.error("update_accounts", {**update, "transaction_id": id_})
+                assert late["code"] == "lock_timeout"
+            late = await program.peer.error("query_slow", {"transaction_id": id_})
+        assert (late["code"], late["message"]) == (
+            "timeout",
+            "the statement took longer than 1 s (limits.statement_timeout_s) and was stopped",
+        )
+        assert await sql(program.peer, id_, SHOWN) == [{"a": "1s", "b": "300ms"}]
 
 
 @POSTGRESQL

@@ -41,9 +41,10 @@ class TransactionAccess(Protocol):
         """Opens it. Where the database can, it ends it by itself after `max_age_s`, should nobody else."""
         ...
 
-    async def mark(self, connection: _Connection, *, first: bool) -> None:
+    async def mark(self, connection: _Connection, *, first: bool, limits_s: tuple[float, float] | None = None) -> None:
         """What comes after can be undone. Not so any longer what came before, behind the mark of then; `first`: there
-        was none."""
+        was none. `limits_s`: of a statement and of a wait for a lock, which hold from here on whatever a statement of
+        the caller's own has set."""
         ...
 
     async def undo(self, connection: _Connection) -> None:

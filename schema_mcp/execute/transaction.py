@@ -262,11 +262,12 @@ class Transaction:
         """After a cancel, or at the end of the call's time, the mark may be answered for `GRACE_S`. Where it is not,
         nobody knows to where the call could be undone, and the transaction ends."""
         first, self._marked = not self._marked, True
+        limits_s = (self.limits.statement_timeout_s, self.limits.lock_timeout_s) if self._ran_sql else None
         left_s = max(GRACE_S, ends_at - asyncio.get_running_loop().time())
 
         async def mark() -> None:
             async with asyncio.timeout(min(MARK_TIMEOUT_S, left_s)):
-                await self._access.mark(self._connection, first=first)
+                await self._access.mark(self._connection, first=first, limits_s=limits_s)
 
         marking, cancelled = await finished(mark(), GRACE_S)
         error = TimeoutError() if marking.cancelled() else marking.exception()

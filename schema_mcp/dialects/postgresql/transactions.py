@@ -25,9 +25,14 @@ class PostgresqlTransactions:
             sql = f"{sql}; SET LOCAL transaction_timeout = {round((max_age_s + SLACK_S) * 1000)}"
         await connection.execute(sql)
 
-    async def mark(self, connection: Connection, *, first: bool) -> None:
-        """A savepoint of one name: its subtransaction ends with the next one, so that none pile up."""
-        await connection.execute("SAVEPOINT call" if first else "RELEASE SAVEPOINT call; SAVEPOINT call")
+    async def mark(self, connection: Connection, *, first: bool, limits_s: tuple[float, float] | None = None) -> None:
+        """A savepoint of one name: its subtransaction ends with the next one, so that none pile up. The limits stand
+        before it, so that undoing the call does not lift them."""
+        parts = [] if first else ["RELEASE SAVEPOINT call"]
+        if limits_s is not None:
+            for name, limit_s in zip(("statement_timeout", "lock_timeout"), limits_s, strict=True):
+                parts.append(f"SET LOCAL {name} = {round(limit_s * 1000)}")
+        await connection.execute("; ".join([*parts, "SAVEPOINT call"]))
 
     async def undo(self, connection: Connection) -> None:
         """The savepoint stays."""

@@ -21,8 +21,8 @@ class SqliteTransactions:
         """Waits for another writer, no longer than the connection waits for locks."""
         await connection.run(_begin, connection, read_only or connection.file.read_only)
 
-    async def mark(self, connection: Connection, *, first: bool) -> None:
-        """See `TransactionAccess`."""
+    async def mark(self, connection: Connection, *, first: bool, limits_s: tuple[float, float] | None = None) -> None:
+        """See `TransactionAccess`. No statement can change the limits: they are the connection's."""
         await connection.run(_mark, first)
 
     async def undo(self, connection: Connection) -> None:
