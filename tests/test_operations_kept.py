@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import tempfile
@@ -17,6 +18,7 @@ import pytest
 from mcp import MCPError
 
 from schema_mcp.execute import operations as operations_module
+from schema_mcp.execute.spool import ResultFolder
 from tests.conftest import Place
 from tests.notes_server import Lines, opening, request
 from tests.peers import COMMAND, LEGACY, LIMIT_S, MODERN, environment, inside
@@ -257,3 +259,38 @@ async def test_what_another_server_of_the_store_runs_is_stopped_by_that_server(
                 "cancelled",
                 "stopped at its caller's wish; look whether its writes were done",
             )
+
+
+@SQLITE
+async def test_a_folder_of_results_that_somebody_removes_is_made_again(place: Place, state: Path) -> None:
+    for sql in NOTES:
+        place.execute(sql)
+    async with inside(place.url, state__url=str(state), access__sql="read") as program:
+        first = await start(program.peer, "query_notes")
+        assert (await ended(program.peer, first))["result"]["all_rows"] == 5
+        for removed in ("operations/*", "operations", "operations/*/lock"):
+            for found in list(state.parent.glob(removed)):
+                shutil.rmtree(found) if found.is_dir() else found.unlink()
+            for tool, arguments in (("query_notes", {}), ("execute_sql", {"sql": "SELECT id FROM notes"})):
+                told = await ended(program.peer, await start(program.peer, tool, arguments))
+                assert (told["status"], told["kept"]) == ("succeeded", True), told
+                assert told["result"]["all_rows"] == 5
+            folder = program.app.operations.kept.folder
+            assert ResultFolder(folder.base, "another").dead() == []
+        assert "no longer here" in (await program.peer.error("check_operation", {"operation_id": first}))["message"]
+
+
+@SQLITE
+async def test_rows_that_have_no_folder_to_go_to_are_told_so(place: Place, state: Path) -> None:
+    for sql in NOTES:
+        place.execute(sql)
+    async with inside(place.url, state__url=str(state), access__sql="read") as program:
+        await ended(program.peer, await start(program.peer, "query_notes"))
+        for tool, arguments in (("query_notes", {}), ("execute_sql", {"sql": "SELECT id FROM notes"})):
+            async with locked(state):
+                started = {"tool": tool, "arguments": arguments}
+                starting = asyncio.create_task(program.peer.call("start_operation", started))
+                await until(lambda: program.app.operations.running)
+                shutil.rmtree(state.parent / "operations")
+            told = await ended(program.peer, (await starting)["operation_id"])
+            assert (told["error"]["code"], told["error"]["retryable"]) == ("busy", True)

@@ -37,10 +37,8 @@ class Kept:
         self.size += size
 
     async def open(self) -> None:
-        """Makes the folder, once. Raises: Unavailable (`busy`) where no result could be kept."""
+        """Makes the folder, unless it is there. Raises: Unavailable (`busy`) where no result could be kept."""
         async with self._opening:
-            if self._opened:
-                return
             try:
                 await asyncio.to_thread(self.folder.open)
             except OSError as error:
@@ -99,8 +97,9 @@ class Kept:
     async def write_answer(self, id_: str, answer: bytes) -> bool:
         """Whether the answer is in a file."""
         try:
+            await self.open()
             await asyncio.to_thread(self.folder.write_answer, id_, answer)
-        except OSError:
+        except (OSError, Unavailable):
             return False
         self.grow(len(answer))
         return True
@@ -123,6 +122,9 @@ class Kept:
         """Says that this server lives; removes what is over and what dead servers have left, but for the results of
         `known`; measures the rest."""
         store = self._store
+        if self._opened:
+            with suppress(Unavailable):
+                await self.open()
         if store is not None and self._opened:
             await self._stored(lambda: store.beat(self.folder.instance, time.time()), None)
             await self._stored(lambda: store.forget(keep_s), None)

@@ -108,13 +108,13 @@ class SunkRows(Rows):
         self._report = report
         self._taken = 0
         self._written = 0
-        sink.begin()
+        begin(sink)
 
     def restart(self) -> None:
         """See `Rows`: what has gone into the sink is taken back."""
         super().restart()
         self._taken = self._written = 0
-        self._sink.begin()
+        begin(self._sink)
 
     def lacks_total(self, plan: StatementPlan) -> bool:
         """See `Rows`."""
@@ -144,16 +144,28 @@ class SunkRows(Rows):
                 self._report(Progress(done=self._written, message=f"{self._written} rows so far"))
 
 
+def begin(sink: RowSink) -> None:
+    """Has the sink expect the first row. Raises: Unavailable (`busy`) where it cannot."""
+    try:
+        sink.begin()
+    except OSError as error:
+        raise _not_taken(error) from error
+
+
 async def write(sink: RowSink, rows: Sequence[bytes]) -> None:
     """Has the sink take the rows. Raises: Unavailable (`busy`) where it cannot."""
     try:
         await asyncio.to_thread(sink.write, rows)
     except OSError as error:  # in our words, or it would be taken for the database's
-        raise Unavailable(
-            ErrorCode.BUSY,
-            f"the rows cannot be written to a file: {error.strerror or type(error).__name__}",
-            "Nothing was written to the database. Ask for fewer rows, or again when there is room.",
-        ) from error
+        raise _not_taken(error) from error
+
+
+def _not_taken(error: OSError) -> Unavailable:
+    return Unavailable(
+        ErrorCode.BUSY,
+        f"the rows cannot be written to a file: {error.strerror or type(error).__name__}",
+        "Nothing was written to the database. Ask for fewer rows, or again when there is room.",
+    )
 
 
 def too_long(what: str, limit_s: float, *, retryable: bool, limit: str = "") -> LimitReached:

@@ -8,6 +8,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +96,10 @@ class ResultFolder:
         self._lock: int | None = None
 
     def open(self) -> None:
-        """Makes the folder and holds its lock. Raises: OSError."""
+        """Makes the folder and holds its lock, anew where somebody has removed it. Raises: OSError."""
+        if self._lock is not None and not self._is_there(self._lock):
+            os.close(self._lock)
+            self._lock = None
         if self._lock is None:
             self.base.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.chmod(self.base, 0o700, follow_symlinks=True)  # refused where another user has made it
@@ -150,6 +154,11 @@ class ResultFolder:
             self.drop(self.instance)
         os.close(self._lock)
         self._lock = None
+
+    def _is_there(self, lock: int) -> bool:
+        with suppress(OSError):
+            return os.path.samestat(os.fstat(lock), os.stat(self.base / self.instance / _LOCK))
+        return False
 
     def _folders(self) -> Iterator[Path]:
         if self.base.is_dir():

@@ -21,7 +21,7 @@ from schema_mcp.execute.exceeded import with_limit
 from schema_mcp.execute.outcome import Outcome, take_mark
 from schema_mcp.execute.perform import STOP_TIMEOUT_S, ExecutionLimits
 from schema_mcp.execute.queue import FairQueue
-from schema_mcp.execute.rows import commit_too_long, still_committing, write
+from schema_mcp.execute.rows import begin, commit_too_long, still_committing, write
 from schema_mcp.execute.telling import rows_so_far
 from schema_mcp.execute.writes import UNTOLD, Writes
 from schema_mcp.tools.base import SqlPlan, SqlResult
@@ -255,7 +255,7 @@ class _SunkRun(SqlRun):
         super().__init__(limit, 0, options.report)
         self._sink = sink
         self._written = 0
-        sink.begin()
+        begin(sink)
 
     @property
     def wanted(self) -> int:
