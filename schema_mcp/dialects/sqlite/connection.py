@@ -89,6 +89,7 @@ class SqliteConnection(aiosqlite.Connection):
         self.identities_version = -1
         #: How often `UPDATING` was called: for each row that ON CONFLICT has updated.
         self.updates = 0
+        self._closing = False
         #: What became of the last COMMIT (see `commit`): None where nobody can tell, as before the first.
         self.committed: bool | None = None
 
@@ -110,8 +111,9 @@ class SqliteConnection(aiosqlite.Connection):
         return not self._running and self._thread.is_alive()
 
     async def close(self) -> None:
-        """Closes it, unless it was given up: then it closes itself."""
-        if self._running:
+        """Closes it, unless it was given up: then it closes itself. The second of two that close it would never end."""
+        if self._running and not self._closing:
+            self._closing = True
             await super().close()
 
     async def run(
