@@ -3,12 +3,13 @@
 import asyncio
 import json
 import os
+import resource
 import shutil
 import signal
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tests.peers import COMMAND, LEGACY, LIMIT_S, MODERN, environment, inside
 from tests.test_operations import NOTES, ended, files, start
 from tests.test_running import SLOW, busy
 from tests.test_tasks import joined
-from tests.waiting import until
+from tests.waiting import until, until_it_holds
 
 PLACES = pytest.mark.parametrize("place", ["18", "sqlite"], indirect=True)
 SQLITE = pytest.mark.parametrize("place", ["sqlite"], indirect=True)
@@ -294,3 +295,67 @@ async def test_rows_that_have_no_folder_to_go_to_are_told_so(place: Place, state
                 shutil.rmtree(state.parent / "operations")
             told = await ended(program.peer, (await starting)["operation_id"])
             assert (told["error"]["code"], told["error"]["retryable"]) == ("busy", True)
+
+
+@contextmanager
+def small_files(size: int) -> Iterator[None]:
+    """A disk that has no room for larger ones."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@SQLITE
+async def test_an_answer_that_finds_no_room_is_not_kept_until_there_is_some(
+    place: Place, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for sql in (*NOTES, f"UPDATE notes SET text = '{'x' * 20_000}'"):
+        place.execute(sql)
+    given = {"calls": [{"tool": "query_notes", "arguments": {}}] * 4}
+    async with inside(place.url, state__url=str(state)) as program:
+        await ended(program.peer, await start(program.peer, "query_notes"))
+        with small_files(200_000):
+            lost = await start(program.peer, "run_batch", given)
+            told = await ended(program.peer, lost)
+        assert (told["status"], told["kept"]) == ("succeeded", False)
+        assert [path for path in files(state) if lost in path.name] == []
+    async with inside(place.url, state__url=str(state)) as program:
+        assert "no longer here" in (await program.peer.error("check_operation", {"operation_id": lost}))["message"]
+        monkeypatch.setattr(operations_module, "BEAT_S", 0.05)
+    async with inside(place.url, state__url=str(state)) as program:
+        with small_files(200_000):
+            id_ = await start(program.peer, "run_batch", given)
+            before = await ended(program.peer, id_)
+
+        async def is_kept() -> bool:
+            return bool((await program.peer.call("check_operation", {"operation_id": id_}))["kept"])
+
+        assert not before["kept"]
+        await until_it_holds(is_kept)
+    async with inside(place.url, state__url=str(state)) as program:
+        assert (await ended(program.peer, id_))["result"] == before["result"]
+
+
+@SQLITE
+async def test_a_result_of_which_a_part_is_gone_is_told_as_gone(place: Place, state: Path) -> None:
+    for sql in NOTES:
+        place.execute(sql)
+    async with inside(place.url, state__url=str(state)) as program:
+        query = await start(program.peer, "query_notes")
+        insert = await start(program.peer, "insert_notes", {"rows": [{"id": 9}]})
+        before = [await ended(program.peer, id_) for id_ in (query, insert)]
+        assert [told["kept"] for told in before] == [True, True]
+        for path in files(state):
+            content = path.read_bytes()
+            for part in (content[:-5], content[: content.find(b"\n") + 1], b""):
+                path.write_bytes(part)
+                id_ = path.stem
+                assert (
+                    "no longer here" in (await program.peer.error("check_operation", {"operation_id": id_}))["message"]
+                )
+            path.write_bytes(content)
+        assert [await ended(program.peer, id_) for id_ in (query, insert)] == before

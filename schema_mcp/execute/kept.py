@@ -4,6 +4,7 @@ Whatever of it fails, operations go on in memory: each method says what it could
 """
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
@@ -105,11 +106,16 @@ class Kept:
         return True
 
     async def read_answer(self, record: OperationRecord) -> bytes:
-        """The answer of one that succeeded. Raises: OSError."""
-        return await asyncio.to_thread(self.folder.path(record.instance, record.id, ANSWER).read_bytes)
+        """The answer of one that succeeded. Raises: OSError, also where it is broken."""
+        answer = await asyncio.to_thread(self.folder.path(record.instance, record.id, ANSWER).read_bytes)
+        try:
+            json.loads(answer, parse_int=str)  # of any number of digits
+        except ValueError as error:
+            raise OSError("the answer is broken") from error
+        return answer
 
     async def read_rows(self, record: OperationRecord, offset: int, limit: int, max_bytes: int) -> SpooledPage:
-        """A page of its rows. Raises: OSError."""
+        """A page of its rows. Raises: OSError, also where the file is broken."""
         path = self.folder.path(record.instance, record.id, ROWS)
         return await asyncio.to_thread(read_page, path, offset, limit, max_bytes)
 

@@ -46,7 +46,10 @@ class OperationLimits:
 
 
 class Operation:
-    """One operation of this process. `answer`: where it could not be stored in a file. `ended`: it has."""
+    """One operation of this process. `answer`: where it could not be stored in a file. `ended`: it has.
+
+    `kept`: it is in the store, and once it has succeeded, its answer in a file.
+    """
 
     def __init__(self, record: OperationRecord, caller: Caller, spool: Spool | None) -> None:
         self.record = record
@@ -151,7 +154,7 @@ class Operations:
 
     async def _put(self, operation: Operation) -> None:
         async with operation.storing:  # so that the end is not followed by what was before
-            operation.kept = await self.kept.put(operation.record)
+            operation.kept = await self.kept.put(operation.record) and operation.answer is None
 
     async def find(self, id_: str, caller: Caller) -> Operation | OperationRecord:
         """The operation, or what the store holds of one of another process.
@@ -224,7 +227,8 @@ class Operations:
                 if self._is_over(operation.record) or (not operation.kept and len(self._known) > MAX_REMEMBERED):
                     await self.forget(operation)
                 elif not operation.kept and operation.told:
-                    await self._put(operation)  # the store may be there again
+                    await self._keep_answer(operation)  # there may be room, or the store, again
+                    await self._put(operation)
                 elif operation.kept and operation.answer is None:
                     del self._known[id_]  # the store remembers it
             await self.kept.sweep(self._known.keys(), self.limits.keep_s)
@@ -303,13 +307,15 @@ class Operations:
                 rows = operation.spool.rows
                 record = replace(record, rows=rows, done=rows, total=rows, message=f"{rows} rows")
             operation.record = record
-            assert operation.answer is not None
-            if await self.kept.write_answer(record.id, operation.answer):
-                operation.answer = None
+            await self._keep_answer(operation)
         else:
             await self.kept.remove_files(record)
         if operation.told:
             await self._put(operation)
+
+    async def _keep_answer(self, operation: Operation) -> None:
+        if operation.answer is not None and await self.kept.write_answer(operation.record.id, operation.answer):
+            operation.answer = None
 
 
 def _stage(operation: Operation | None, record: OperationRecord) -> str:

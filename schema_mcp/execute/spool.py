@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROWS, ANSWER = ".rows", ".json"
+#: An answer that is being written.
+_PART = ".part"
 _LOCK = "lock"
 
 
@@ -64,27 +66,31 @@ class Spool:
 
 @dataclass(frozen=True, slots=True)
 class SpooledPage:
-    """Rows of a file, and where the next one begins."""
+    """Rows of a file, and where the next one begins. `last`: there are no more."""
 
     rows: tuple[bytes, ...]
     offset: int
+    last: bool
 
 
 def read_page(path: Path, offset: int, limit: int, max_bytes: int) -> SpooledPage:
     """Rows from byte `offset` on: at most `limit`, and together at most `max_bytes`, but one at least. Blocks.
 
-    Raises: OSError.
+    Raises: OSError, also where a row is broken off.
     """
     rows: list[bytes] = []
-    size = 0
+    size, last = 0, True
     with path.open("rb") as file:
         file.seek(offset)
         for line in file:
             if rows and (len(rows) == limit or size + len(line) > max_bytes):
+                last = False
                 break
+            if not line.endswith(b"\n"):
+                raise OSError("a row is broken off")
             rows.append(line[:-1])
             size += len(line)
-    return SpooledPage(tuple(rows), offset + size)
+    return SpooledPage(tuple(rows), offset + size, last)
 
 
 class ResultFolder:
@@ -113,14 +119,19 @@ class ResultFolder:
         return self.base / instance / f"{id_}{suffix}"
 
     def write_answer(self, id_: str, answer: bytes) -> None:
-        """Stores the answer. Raises: OSError."""
-        path = self.path(self.instance, id_, ANSWER)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(answer)
+        """Stores the answer, all of it or nothing. Raises: OSError."""
+        part = self.path(self.instance, id_, _PART)
+        try:
+            with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(answer)
+            part.rename(self.path(self.instance, id_, ANSWER))
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
 
     def remove(self, instance: str, id_: str) -> None:
         """Removes the operation's files, where there are any."""
-        for suffix in (ROWS, ANSWER):
+        for suffix in (ROWS, ANSWER, _PART):
             self.path(instance, id_, suffix).unlink(missing_ok=True)
 
     def dead(self) -> list[str]:
@@ -129,7 +140,9 @@ class ResultFolder:
 
     def results(self, instance: str) -> frozenset[str]:
         """The ids of which that run has files."""
-        return frozenset(path.stem for path in (self.base / instance).glob("op_*") if path.suffix in (ROWS, ANSWER))
+        return frozenset(
+            path.stem for path in (self.base / instance).glob("op_*") if path.suffix in (ROWS, ANSWER, _PART)
+        )
 
     def drop(self, instance: str) -> None:
         """Removes the folder of a run with all that is in it."""

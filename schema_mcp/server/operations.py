@@ -228,7 +228,7 @@ class OperationCalls:
     async def _result(self, found: Operation | OperationRecord, view: OperationView, page: CheckPlan) -> Answered:
         """The answer of the call, or a page of the rows with what the answer says of all.
 
-        Raises: OSError where it is not there, or was read when other rules held.
+        Raises: OSError where it is not there as it was written, or was read when other rules held.
         """
         record, kept = view.record, self._operations.kept
         if not record.digest.endswith(self._ruled()):
@@ -239,6 +239,8 @@ class OperationCalls:
         if record.rows is None:
             return answer, 0
         read = await kept.read_rows(record, page.offset, page.limit, self._max_bytes)
+        if read.last and page.row + len(read.rows) < record.rows:
+            raise FileNotFoundError
         rows, cut_columns = list(read.rows), tuple[str, ...]()
         if len(rows) == 1 and len(rows[0]) > self._max_bytes:
             rows[0], cut_columns = cut(rows[0], self._max_bytes)
