@@ -111,6 +111,19 @@ async def test_a_write_that_met_no_row_is_told_to_nobody(wards: Place) -> None:
         assert (await waiting)["by_this_server"] is True
 
 
+async def test_what_a_statement_of_its_callers_own_wrote_is_told_as_the_writes_of_others_are(wards: Place) -> None:
+    async with inside(wards.url, access__mode="write", access__sql="write", **GROUP) as program:
+        waiting = await begun(program, table="wards")
+        await program.peer.call("execute_sql", {"sql": "INSERT INTO wards VALUES (1, 'a')"})
+        answer = await waiting
+        assert (answer["changed"], answer["told_by"], "by_this_server" in answer) == (True, "counters", False)
+        if wards.product == "postgresql":
+            assert answer["rows"] == {"inserted": 1, "updated": 0, "deleted": 0}
+            assert answer["waited_s"] < 5  # its connection is closed, and what it did is counted then
+        else:
+            assert "nor by whom (execute_sql of this server is not known apart)" in answer["hint"]
+
+
 async def test_all_who_wait_for_a_source_share_one_connection_and_none_of_the_pool(wards: Place) -> None:
     async with inside(wards.url, **GROUP, pool__size=1) as program:
         rows = program.app.sources["database"].rows

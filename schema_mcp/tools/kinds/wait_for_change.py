@@ -19,7 +19,10 @@ from schema_mcp.tools.waiting import RowMark, RowsSeen, SchemaSeen, ToldBy, Wait
 DEFAULT_S = 25.0
 
 _GO_ON = "It cannot be told what changed since then. Look at what you need, and go on with the new 'since'."
-_FILE = "SQLite tells that its file was written to, not which table: look whether it was this one."
+_FILE = (
+    "SQLite tells that its file was written to, not which table, nor by whom (execute_sql of this server is not known "
+    "apart): look whether it was this one."
+)
 
 
 class WaitForChangeTool:
