@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,13 @@ class Place:
     product: str
     url: str
     execute: Callable[[str], Any]
+
+
+def made_once(make: Callable[[Place], Place]) -> Callable[[Place], Place]:
+    """A fixture's function, for what it makes in a database that stands (`tests/standing.py`): where tests are handed
+    from worker to worker, a module's may come in parts, and its fixtures are set up for each.
+    """
+    return wraps(make)(cache(make))
 
 
 #: Leaves nothing of a test in its database, in a tenth of the time that another would take to make.

@@ -13,7 +13,7 @@ from schema_mcp.config.rules import parse_rule
 from schema_mcp.errors import ConfigurationError
 from schema_mcp.schema.model import TableName
 from schema_mcp.security.policy import AccessMode, Policy
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import FIXED, TRANSACTIONS, Inside, inside
 from tests.waiting import until
 
@@ -45,6 +45,7 @@ NOTIFYING = {
 
 
 @pytest.fixture(scope="module")
+@made_once
 def ruled(shared: Place) -> Place:
     for statement in TABLES.split(";"):
         shared.execute(statement)

@@ -15,7 +15,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from schema_mcp.observe.log import log
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import Inside, inside
 
 pytest_plugins = "tests.standing"
@@ -92,6 +92,7 @@ ROWS: list[Mapping[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
+@made_once
 def cage(shared: Place) -> Place:
     if shared.product == "postgresql":
         shared.execute(TABLES["postgresql"])

@@ -7,7 +7,7 @@ import pytest
 
 from schema_mcp.schema.conditions import read
 from schema_mcp.schema.rules import Rule
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import Inside, inside
 
 pytest_plugins = "tests.standing"
@@ -61,6 +61,7 @@ TYPES = """
 
 
 @pytest.fixture(scope="module")
+@made_once
 def ruled(shared: Place) -> Place:
     if shared.product == "postgresql":
         shared.execute(TYPES)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import FIXED, LEGACY, MODERN, Inside, inside, inside_several, join, served
 
 pytest_plugins = "tests.standing"
@@ -42,6 +42,7 @@ CONTEXT_TOOLS = ["clear_context", "get_context", "set_context"]
 
 
 @pytest.fixture(scope="module")
+@made_once
 def tenants(shared: Place) -> Place:
     for statement in TABLES:
         shared.execute(statement)

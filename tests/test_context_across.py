@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.accounts import begun, held
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import LEGACY, Inside, inside, join
 from tests.test_running import busy, locked
 from tests.waiting import until
@@ -32,6 +32,7 @@ LIMIT_S = 10
 
 
 @pytest.fixture(scope="module")
+@made_once
 def made(shared: Place) -> Place:
     for statement in TABLES:
         shared.execute(statement)

@@ -8,7 +8,7 @@ import pytest
 
 from schema_mcp.tools import samples
 from schema_mcp.tools.operators import COMPARISONS, NULLS, PATTERNS, SETS
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import inside
 
 pytest_plugins = "tests.standing"
@@ -93,6 +93,7 @@ INDEXES = {
 
 
 @pytest.fixture(scope="module")
+@made_once
 def shop(shared: Place) -> Place:
     for statement in SHOP[shared.product].split(";"):
         shared.execute(statement)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from schema_mcp.errors import ErrorCode
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import inside
 
 pytest_plugins = "tests.standing"
@@ -263,6 +263,7 @@ SETTINGS: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
+@made_once
 def taught(shared: Place) -> Place:
     for statement in TABLES:
         shared.execute(statement)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import Inside, inside
 from tests.waiting import until
 
@@ -23,6 +23,7 @@ ENDLESS = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)"
 
 
 @pytest.fixture(scope="module")
+@made_once
 def wares(shared: Place) -> Place:
     shared.execute("CREATE TABLE sql_wares (id integer PRIMARY KEY, name text NOT NULL)")
     shared.execute("INSERT INTO sql_wares VALUES (1, 'cup'), (2, 'pan'), (3, 'pot')")

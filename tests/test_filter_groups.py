@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from schema_mcp.caller import Caller
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import Inside, inside
 
 pytest_plugins = "tests.standing"
 
 
 @pytest.fixture(scope="module")
+@made_once
 def cubes(shared: Place) -> Place:
     """Every combination of a, b and c from 0, 1 and null."""
     shared.execute("CREATE TABLE cubes (id integer PRIMARY KEY, a integer, b integer, c integer, t text, d json)")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import inside
 
 pytest_plugins = "tests.standing"
@@ -58,6 +58,7 @@ TOOLS = ["insert_masked_codes", "insert_masked_friends", "insert_masked_marks", 
 
 
 @pytest.fixture(scope="module")
+@made_once
 def hiding(shared: Place) -> Place:
     if shared.product == "sqlite":
         *tables, one, two, three, four = TABLES["sqlite"].split(";")

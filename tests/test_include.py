@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import inside
 
 pytest_plugins = "tests.standing"
@@ -44,6 +44,7 @@ SERVED: dict[str, Any] = {"database__include": ["inc_*"]}
 
 
 @pytest.fixture(scope="module")
+@made_once
 def town(shared: Place) -> Place:
     for statement in TABLES.split(";"):
         shared.execute(statement)

@@ -8,7 +8,7 @@ from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import inside
 
 pytest_plugins = "tests.standing"
@@ -33,6 +33,7 @@ TYPES = {"postgresql": {"i": "integer", "n": "numeric(6,2)", "f": "double precis
 
 
 @pytest.fixture(scope="module")
+@made_once
 def wild(shared: Place) -> Place:
     columns = ", ".join(f"{name} {type_}" for name, type_ in TYPES[shared.product].items())
     shared.execute(f'CREATE TABLE wild (id integer PRIMARY KEY, "a b" text, {columns})')

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import inside
 
 pytest_plugins = "tests.standing"
@@ -39,6 +39,7 @@ SHOWN = {"ssn": "***", "pin": "***", "seen": "***", "flags": "***", "mirror": "*
 
 
 @pytest.fixture(scope="module")
+@made_once
 def veiled(shared: Place) -> Place:
     for statement in TABLES.format(json="jsonb" if shared.product == "postgresql" else "json").split(";"):
         shared.execute(statement)

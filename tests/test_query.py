@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import inside
 
 pytest_plugins = "tests.standing"
@@ -31,6 +31,7 @@ def literal(value: Any) -> str:
 
 
 @pytest.fixture(scope="module")
+@made_once
 def pets(shared: Place) -> Place:
     shared.execute(
         "CREATE TABLE pets (id integer PRIMARY KEY, name varchar(40) NOT NULL, kind text, age integer, "

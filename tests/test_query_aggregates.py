@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import inside
 
 pytest_plugins = "tests.standing"
@@ -28,6 +28,7 @@ def values_of(rows: list[tuple[Any, ...]]) -> str:
 
 
 @pytest.fixture(scope="module")
+@made_once
 def sales(shared: Place) -> Place:
     collate = 'COLLATE "C"' if shared.product == "postgresql" else ""
     shared.execute(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from schema_mcp.caller import Caller
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import Inside, inside
 
 pytest_plugins = "tests.standing"
@@ -54,6 +54,7 @@ PATTERNS = ("like", "ilike", "starts_with", "contains")
 
 
 @pytest.fixture(scope="module")
+@made_once
 def families(shared: Place) -> Place:
     """A table with a column a family and one for flags and documents; `id` is the place in the order."""
     columns = dict(ORDERED)

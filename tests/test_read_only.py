@@ -7,7 +7,7 @@ from mcp.shared.exceptions import MCPError
 
 from schema_mcp.dialects.base import Statement
 from schema_mcp.errors import ErrorCode
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import Inside, inside
 
 pytest_plugins = "tests.standing"
@@ -52,6 +52,7 @@ WRITES = {
 
 
 @pytest.fixture(scope="module")
+@made_once
 def calm(shared: Place) -> Place:
     for statement in TABLES[shared.product]:
         shared.execute(statement)

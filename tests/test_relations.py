@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import inside
 
 pytest_plugins = "tests.standing"
@@ -79,6 +79,7 @@ EXPECTED: dict[str, dict[str, tuple[str, bool, list[dict[str, Any]]]]] = {
 
 
 @pytest.fixture(scope="module")
+@made_once
 def kinds(shared: Place) -> Place:
     if shared.product == "sqlite":
         *statements, one, two, virtual = RELATIONS["sqlite"].split(";")

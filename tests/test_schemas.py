@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from mcp_types import Tool
 
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import FIXED, TRANSACTIONS, inside
 
 pytest_plugins = "tests.standing"
@@ -65,6 +65,7 @@ COLUMNS: dict[str, dict[str, tuple[str, dict[str, Any], Any]]] = {
 
 
 @pytest.fixture(scope="module")
+@made_once
 def staff(shared: Place) -> Place:
     if shared.product == "postgresql":
         shared.execute("CREATE TYPE temper AS ENUM ('calm', 'it''s \"x\"')")

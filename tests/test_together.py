@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Place, sqlite_place
+from tests.conftest import Place, made_once, sqlite_place
 from tests.peers import inside, inside_several
 
 pytest_plugins = "tests.standing"
@@ -19,6 +19,7 @@ SCHEMA = (
 
 
 @pytest.fixture(scope="module")
+@made_once
 def both(shared: Place) -> Place:
     for statement in SCHEMA:
         shared.execute(statement)

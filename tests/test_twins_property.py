@@ -8,7 +8,7 @@ from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import inside
 
 pytest_plugins = "tests.standing"
@@ -76,6 +76,7 @@ ARGUMENTS: Mapping[str, st.SearchStrategy[dict[str, Any]]] = {
 
 
 @pytest.fixture(scope="module")
+@made_once
 def twins(shared: Place) -> Place:
     for statement in SCHEMA:
         shared.execute(statement)

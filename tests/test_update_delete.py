@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Place, sqlite_place
+from tests.conftest import Place, made_once, sqlite_place
 from tests.peers import inside
 
 pytest_plugins = "tests.standing"
@@ -33,6 +33,7 @@ SERVED = ["change_pets", "change_keyless", "change_owners", "change_owned", "cha
 
 
 @pytest.fixture(scope="module")
+@made_once
 def tables(shared: Place) -> Place:
     for statement in TABLES.split(";"):
         shared.execute(statement)

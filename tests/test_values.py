@@ -10,7 +10,7 @@ import pytest
 from mcp_types import TextContent
 
 from schema_mcp.caller import Caller
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import inside
 
 pytest_plugins = "tests.standing"
@@ -180,6 +180,7 @@ async def create(place: Place, name: str, types: list[str]) -> None:
 
 
 @pytest.fixture(scope="module")
+@made_once
 def typed(shared_postgresql: Place) -> Place:
     once = f"DO $do$ BEGIN IF to_regtype('mood') IS NULL THEN {TYPES} END IF; END $do$"
     shared_postgresql.execute(once)  # tests of several servers may come in any order

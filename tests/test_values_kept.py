@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from schema_mcp.caller import Caller
-from tests.conftest import Place
+from tests.conftest import Place, made_once
 from tests.peers import inside
 
 pytest_plugins = "tests.standing"
@@ -71,6 +71,7 @@ TAKEN: dict[str, list[tuple[Any, str]]] = {
 
 
 @pytest.fixture(scope="module")
+@made_once
 def typed(shared_postgresql: Place) -> Place:
     domains = "CREATE DOMAIN seconds AS timestamp(0); CREATE DOMAIN whole_prices AS numeric(8);"
     once = f"DO $do$ BEGIN IF to_regtype('seconds') IS NULL THEN {domains} END IF; END $do$"
