@@ -114,7 +114,13 @@ def operation_limits(settings: Settings) -> OperationLimits:
 def operation_execution_limits(settings: Settings) -> ExecutionLimits:
     """What the call of an operation may take."""
     max_s = settings.operations.max_s
-    return replace(execution_limits(settings), statement_timeout_s=max_s, call_timeout_s=max_s)
+    return replace(
+        execution_limits(settings),
+        statement_timeout_s=max_s,
+        call_timeout_s=max_s,
+        call_limit="operations.max_s",
+        statement_limit="operations.max_s",
+    )
 
 
 def operation_session_limits(settings: Settings) -> SessionLimits:

@@ -58,7 +58,7 @@ class Attempts:
         self._steps = steps
         self._generation = generation
         self._client = options.client
-        self._limit = options.limit(limits.call_timeout_s)
+        self._limit = options.limit(limits.call_timeout_s, limits.call_limit)
         self._timeout_s = options.call_timeout_s(limits.call_timeout_s)
         self._performer = Performer(database, limits, options)
         #: What the latest attempt has done so far.

@@ -16,7 +16,7 @@ def with_limit(error: CallError, limits: ExecutionLimits) -> CallError:
     cause = error.error if isinstance(error, StepFailed) else error
     if cause.code is ErrorCode.TIMEOUT and cause.sqlstate == _STOPPED:
         cause.message = (
-            f"the statement took longer than {limits.statement_timeout_s:g} s (limits.statement_timeout_s) "
+            f"the statement took longer than {limits.statement_timeout_s:g} s ({limits.statement_limit}) "
             "and was stopped"
         )
     elif cause.code is ErrorCode.LOCK_TIMEOUT and "limits.lock_timeout_s" not in cause.hint:

@@ -18,7 +18,7 @@ from schema_mcp.schema.fingerprint import identity
 from schema_mcp.schema.model import Table
 from schema_mcp.tools.base import Result, StatementPlan
 from schema_mcp.tools.changes import COUNTED_ROWS
-from schema_mcp.tools.options import PLAIN, CallOptions
+from schema_mcp.tools.options import CALL_LIMIT, PLAIN, CallOptions
 
 #: How long stopping a statement and rolling back may take after a cancel, before the connection is given up.
 STOP_TIMEOUT_S = 1.0
@@ -26,7 +26,10 @@ STOP_TIMEOUT_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionLimits:
-    """Bounds of one call. `max_bytes`: of the rows in an answer; `attempts`: tries in all, where that is safe."""
+    """Bounds of one call. `max_bytes`: of the rows in an answer; `attempts`: tries in all, where that is safe.
+
+    `call_limit`, `statement_limit`: the settings that the two times are from, for messages.
+    """
 
     statement_timeout_s: float
     call_timeout_s: float
@@ -34,6 +37,8 @@ class ExecutionLimits:
     lock_timeout_s: float = 2.0
     idempotency_keep_s: float = 604_800.0
     attempts: int = 3
+    call_limit: str = CALL_LIMIT
+    statement_limit: str = "limits.statement_timeout_s"
 
 
 class Replaced(StaleSchema):
@@ -165,7 +170,7 @@ class Performer:
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise too_long("statement", limit_s or 0, retryable=False) from None
+            raise too_long("statement", limit_s or 0, retryable=False, limit=self.limits.statement_limit) from None
 
     async def _check_identity(self, connection: Connection, plan: StatementPlan, table: Table) -> None:
         """After the statements, while their lock on the relation keeps its name and its columns as they are; at once

@@ -97,7 +97,7 @@ class SqlExecutor:
             elif run.committing:
                 await self._resolve(run, ends_at, error, timeout_s, options.limit(limits.call_timeout_s))
             elif limit.expired():
-                raise sql_too_long("call", timeout_s, options.limit(limits.call_timeout_s)) from None
+                raise sql_too_long("call", timeout_s, options.limit(limits.call_timeout_s, limits.call_limit)) from None
             elif (translated := access.translate(error, statement)) is None:
                 raise
             else:
@@ -165,7 +165,7 @@ class SqlExecutor:
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise sql_too_long("statement", limit_s, "limits.statement_timeout_s") from None
+            raise sql_too_long("statement", limit_s, self.limits.statement_limit) from None
         finally:
             await self._stop(connection)
             if access.lingers(connection):

@@ -37,7 +37,7 @@ async def run_within(
     except TimeoutError:
         if not limit.expired():
             raise
-        raise sql_too_long("statement", limits.statement_timeout_s, "limits.statement_timeout_s") from None
+        raise sql_too_long("statement", limits.statement_timeout_s, limits.statement_limit) from None
     finally:
 
         async def leave() -> None:

@@ -145,7 +145,7 @@ class Dispatch:
         options = CallOptions(left_s=call.left_s, left_bytes=call.left_bytes, report=call.report, client=call.client)
         if (server_tool := catalog.server_tools.get(call.name)) is not None:
             if takes_options(server_tool.action):
-                options, arguments = read_options(arguments, options, self._limits.call_timeout_s)
+                options, arguments = self._read_options(arguments, options)
             plan = server_tool.plan(view, arguments, call.caller)
             if call.sink is not None and isinstance(plan, SqlPlan):
                 limit = call.sink.max_rows if arguments.get("limit") is None else plan.limit
@@ -155,7 +155,7 @@ class Dispatch:
             tool, target, arguments = view.find(call.name, arguments)
         except UnknownTool:
             raise UnknownToolError(call.name) from None
-        options, arguments = read_options(arguments, options, self._limits.call_timeout_s)
+        options, arguments = self._read_options(arguments, options)
         if call.sink is not None:
             options, target = replace(options, sink=call.sink), _widened(target, call.sink.max_rows)
         return tool.plan(view, target, arguments, call.caller), options, target
@@ -185,6 +185,12 @@ class Dispatch:
     def _limits(self) -> ExecutionLimits:
         """The same for all sources."""
         return next(iter(self.executors.values())).limits
+
+    def _read_options(
+        self, arguments: Mapping[str, Any], options: CallOptions
+    ) -> tuple[CallOptions, Mapping[str, Any]]:
+        limits = self._limits
+        return read_options(arguments, options, limits.call_timeout_s, limits.call_limit)
 
     async def _run_sql(self, catalog: Catalog, plan: SqlPlan, call: Call, options: CallOptions) -> Answered:
         sql = self._sql[plan.source]

@@ -12,6 +12,9 @@ from schema_mcp.tools.arguments import read_text
 from schema_mcp.tools.base import Action, JsonSchema
 from schema_mcp.tools.values import shown
 
+#: The setting that bounds a call which is no operation.
+CALL_LIMIT = "limits.call_timeout_s"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
@@ -79,12 +82,12 @@ class CallOptions:
         """Bytes that the rows of the call's answer may have; `most` is what the server allows."""
         return most if self.left_bytes is None else min(most, max(LEAST_BYTES, self.left_bytes))
 
-    def limit(self, most_s: float) -> str:
-        """What has set `call_timeout_s`, for messages."""
+    def limit(self, most_s: float, setting: str = CALL_LIMIT) -> str:
+        """What has set `call_timeout_s`, for messages. `setting`: what has set `most_s`."""
         limit_s = self.call_timeout_s(most_s)
         if limit_s == self.left_s:
             return "what was left of its batch"
-        return "timeout_s" if limit_s == self.timeout_s else "limits.call_timeout_s"
+        return "timeout_s" if limit_s == self.timeout_s else setting
 
 
 #: Nothing was asked for.
@@ -117,16 +120,16 @@ def with_options(action: Action, schema: JsonSchema) -> JsonSchema:
 
 
 def read_options(
-    arguments: Mapping[str, Any], given: CallOptions, most_s: float
+    arguments: Mapping[str, Any], given: CallOptions, most_s: float, setting: str
 ) -> tuple[CallOptions, Mapping[str, Any]]:
     """What the arguments say of how to run the call, beside what is `given`, and the other arguments.
 
-    `most_s`: what the server allows a call. Raises: InvalidArgument.
+    `most_s`: what the server allows a call, by that setting. Raises: InvalidArgument.
     """
     if OPTION_PROPERTIES.keys().isdisjoint(arguments):
         return given, arguments
     rest = {name: value for name, value in arguments.items() if name not in OPTION_PROPERTIES}
-    timeout_s = _read_timeout(arguments.get("timeout_s"), most_s)
+    timeout_s = _read_timeout(arguments.get("timeout_s"), most_s, setting)
     return replace(given, timeout_s=timeout_s, transaction_id=read_text(arguments, "transaction_id")), rest
 
 
@@ -146,20 +149,21 @@ def within(arguments: Mapping[str, Any], options: CallOptions) -> Mapping[str, A
     return {**arguments, "transaction_id": options.transaction_id}
 
 
-def _read_timeout(given: Any, most_s: float) -> float | None:
+def _read_timeout(given: Any, most_s: float, setting: str) -> float | None:
     if given is None:
         return None
     if isinstance(given, bool) or not isinstance(given, int | float) or not given > 0:
         raise InvalidArgument(
             ErrorCode.INVALID_ARGUMENT,
             f"'timeout_s' takes a number of seconds above 0, got {shown(given)}",
-            f"Leave it out for the server's own limit, {most_s:g} s (limits.call_timeout_s).",
+            f"Leave it out for the server's own limit, {most_s:g} s ({setting}).",
         )
     if given > most_s:
+        longer = "; start_operation is for work that takes longer" if setting == CALL_LIMIT else ""
         raise InvalidArgument(
             ErrorCode.INVALID_ARGUMENT,
-            f"'timeout_s' is at most {most_s:g} here (limits.call_timeout_s), got {shown(given)}",
-            f"Give at most {most_s:g}, or ask for less; start_operation is for work that takes longer.",
+            f"'timeout_s' is at most {most_s:g} here ({setting}), got {shown(given)}",
+            f"Give at most {most_s:g}, or ask for less{longer}.",
             details={"timeout_s": most_s},
         )
     return float(min(given, _LONGEST_S))
