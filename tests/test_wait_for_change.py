@@ -94,6 +94,27 @@ async def test_writes_through_the_server_are_told_at_once(wards: Place) -> None:
         assert (answer["changed"], answer["by_this_server"]) == (True, True)
 
 
+async def test_what_the_server_wrote_between_two_waits_is_told_at_once(wards: Place) -> None:
+    async with inside(wards.url, access__mode="write", **GROUP) as program:
+        call, asked = program.peer.call, {"table": "wards", "timeout_s": 0.01}
+        since = (await call("wait_for_change", asked))["since"]
+        # A session of PostgreSQL's that has just handed its counts in does not do it again within a second.
+        for number in range(3):
+            await call("insert_wards", {"rows": [{"id": number}]})
+            answer = await call("wait_for_change", {**asked, "since": since})
+            assert (answer["changed"], answer["by_this_server"]) == (True, True)
+            since = answer["since"]
+        await call("delete_wards", {"where": {"id": 9}})
+        await call("insert_beds", {"rows": [{"id": 1}]})
+        again = await call("wait_for_change", {**asked, "since": since})
+        assert "by_this_server" not in again
+    async with inside(wards.url, access__mode="write", **GROUP) as program:
+        # Another process has not written what this one did.
+        await program.peer.call("insert_wards", {"rows": [{"id": 9}]})
+        later = await program.peer.call("wait_for_change", {**asked, "since": since})
+        assert "by_this_server" not in later
+
+
 async def test_a_write_that_met_no_row_is_told_to_nobody(wards: Place) -> None:
     async with inside(wards.url, access__mode="write", **GROUP) as program:
         call, none = program.peer.call, {"where": {"id": 9}}

@@ -30,6 +30,14 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
+class Own:
+    """How often a server, which is one `process`, has written to a table."""
+
+    process: str
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
 class RowMark:
     """What was counted of a table. `epoch`: of the connection, where counts of two cannot be compared.
 
@@ -38,6 +46,7 @@ class RowMark:
 
     epoch: str
     counts: Counts
+    own: Own
     heard: Heard | None = None
 
 
@@ -53,9 +62,18 @@ def told_by(since: RowMark, now: RowMark) -> ToldBy | None:
 
     Where a trigger has told of all there was, the counts are not asked: they come late, and count what was rolled back.
     """
-    if since.heard is not None and now.heard is not None and since.heard.epoch == now.heard.epoch:
+    if _all_heard(since, now):
         return ToldBy.TRIGGER if since.heard != now.heard else None
     return ToldBy.COUNTERS if (since.epoch, since.counts) != (now.epoch, now.counts) else None
+
+
+def wrote(since: RowMark, now: RowMark) -> bool:
+    """Whether this server is known to have written in between, and no trigger has told of all there was."""
+    return not _all_heard(since, now) and since.own.process == now.own.process and since.own != now.own
+
+
+def _all_heard(since: RowMark, now: RowMark) -> bool:
+    return since.heard is not None and now.heard is not None and since.heard.epoch == now.heard.epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +123,13 @@ class WaitPlan:
 
 def token(mark: RowMark | SchemaMark, table: TableName | None) -> str:
     """For `since` of the next wait."""
-    content: list[Any] = [mark.process, mark.generation] if isinstance(mark, SchemaMark) else [mark.epoch, mark.counts]
-    if isinstance(mark, RowMark) and mark.heard is not None:
-        content += [mark.heard.epoch, mark.heard.times]
+    content: list[Any]
+    if isinstance(mark, SchemaMark):
+        content = [mark.process, mark.generation]
+    else:
+        content = [mark.epoch, mark.counts, mark.own.process, mark.own.times]
+        if mark.heard is not None:
+            content += [mark.heard.epoch, mark.heard.times]
     return base64.urlsafe_b64encode(orjson.dumps([_about(table), *content])).decode().rstrip("=")
 
 
@@ -117,19 +139,19 @@ def read_token(given: str | None, table: TableName | None) -> RowMark | SchemaMa
         return None
     try:
         padded = given[:_MAX_TOKEN].encode("ascii") + b"=" * (-len(given[:_MAX_TOKEN]) % 4)
-        about, first, second, *heard = orjson.loads(base64.urlsafe_b64decode(padded))
+        about, first, second, *more = orjson.loads(base64.urlsafe_b64decode(padded))
     except (binascii.Error, ValueError, TypeError):
         raise _refused("'since' is no token of an earlier answer") from None
     if about != _about(table):
         raise _refused("'since' is of a wait for something else")
-    if table is None and isinstance(first, str) and isinstance(second, int) and not heard:
+    if table is None and isinstance(first, str) and isinstance(second, int) and not more:
         return SchemaMark(first, second)
     if table is not None and isinstance(first, str) and _are_counts(second):
-        match heard:
-            case []:
-                return RowMark(first, second)
-            case [str(epoch), int(times)]:
-                return RowMark(first, second, Heard(epoch, times))
+        match more:
+            case [str(process), int(written)]:
+                return RowMark(first, second, Own(process, written))
+            case [str(process), int(written), str(epoch), int(times)]:
+                return RowMark(first, second, Own(process, written), Heard(epoch, times))
     raise _refused("'since' is no token of an earlier answer")
 
 

@@ -5,12 +5,14 @@
 
 The connection is kept for a while after the last of them, for whoever goes on from what an earlier wait saw. It does
 not know what changed, only what the database counts and that it was told; of writes of this server `wrote` is told at
-once. A mark is compared by what was heard only with one of the same connection and the same triggers, and by the counts
-else, so that nothing is missed where a connection or a trigger was lost for a while.
+once, and a mark says how many there were, so that those between two waits are known. A mark is compared by what was
+heard only with one of the same connection and the same triggers, and by the counts else, so that nothing is missed
+where a connection or a trigger was lost for a while.
 """
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from secrets import token_hex
@@ -20,7 +22,7 @@ from schema_mcp.errors import CallError, ErrorCode, LimitReached, StaleSchema, U
 from schema_mcp.execute.engines import Database
 from schema_mcp.observe.events import InternalFailure, Observe
 from schema_mcp.schema.model import TableName
-from schema_mcp.tools.waiting import Heard, RowMark, RowsSeen, ToldBy, told_by
+from schema_mcp.tools.waiting import Heard, Own, RowMark, RowsSeen, ToldBy, told_by, wrote
 from schema_mcp.watch.hearing import Hearing
 
 #: Calls that may wait at a time for one source.
@@ -51,6 +53,9 @@ class _Wait:
             self.gone = True
             self.over.set()
             return
+        if self.now is None and self.since is not None and wrote(self.since, mark):
+            self.own = True
+            self.over.set()
         self.since, self.now = self.since or mark, mark
         self.told_by = told_by(self.since, mark)
         # Of a write of this server a trigger tells in its own time, and once.
@@ -88,6 +93,9 @@ class RowWatch:
         self._listens = listens
         #: Who waits now.
         self.waiting: set[_Wait] = set()
+        #: How often this process has written to each table.
+        self._process = token_hex(4)
+        self._written: Counter[TableName] = Counter()
         self._wake = asyncio.Event()
         self._error: CallError | None = None
 
@@ -141,6 +149,7 @@ class RowWatch:
     def wrote(self, tables: Iterable[TableName]) -> None:
         """This server has committed rows of these tables: who waits for them is told by a reading made now."""
         written = set(tables)
+        self._written.update(written)
         for wait in self.waiting:
             wait.own = wait.own or (wait.now is not None and wait.table in written)
             if wait.own:
@@ -187,7 +196,8 @@ class RowWatch:
                 self._error = None
                 for wait in waiting:
                     counts = found.get(wait.table)
-                    wait.take(None if counts is None else RowMark(epoch, counts, heard(wait.table)))
+                    own = Own(self._process, self._written[wait.table])
+                    wait.take(None if counts is None else RowMark(epoch, counts, own, heard(wait.table)))
             try:
                 async with asyncio.timeout(counters.interval_s if self.waiting else LINGER_S):
                     await self._wake.wait()

@@ -125,12 +125,15 @@ def _rows_answer(target: Target, generation: int, seen: RowsSeen | SchemaSeen, w
     told: dict[str, Any] = {"table": target.display, "changed": seen.changed}
     if seen.told_by is not None:
         told["told_by"] = seen.told_by
-    # What a trigger tells the counts do not have yet.
-    if seen.changed and seen.told_by is not ToldBy.TRIGGER:
+    if seen.changed and seen.since is None:
+        told["hint"] = _GO_ON
+    # What a trigger tells, or this server alone knows of, the counts do not have yet.
+    elif seen.changed and seen.told_by is ToldBy.COUNTERS:
+        assert seen.since is not None
         if target.dialect.counters.of_tables:
-            told |= _counted(seen.since, seen.now) if seen.since is not None else {"hint": _GO_ON}
+            told |= _counted(seen.since, seen.now)
         elif not seen.own:
-            told["hint"] = _FILE if seen.since is not None else _GO_ON
+            told["hint"] = _FILE
     if seen.own:
         told["by_this_server"] = True
     told |= {"since": token(seen.now, target.table.name), "waited_s": round(waited_s, 1)}
