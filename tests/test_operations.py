@@ -42,7 +42,7 @@ NOTES = (
 async def start(peer: Peer, tool: str, arguments: Any = None, **more: Any) -> str:
     """The id of an operation that must start."""
     answer = await peer.call("start_operation", {"tool": tool, "arguments": arguments or {}, **more})
-    assert answer["status"] == "running", answer
+    assert answer.get("status") == "running", answer
     id_: str = answer["operation_id"]
     return id_
 

@@ -1,4 +1,4 @@
-"""An operation that comes to its limits is told of them by the names that they have in the settings."""
+"""What an operation tells at its limits, by their names in the settings, and of a result without a row."""
 
 from typing import Any
 
@@ -51,3 +51,26 @@ async def test_more_time_than_an_operation_may_take_is_refused_by_its_name(place
         error = await program.peer.error("query_notes", long)
         assert error["message"] == "'timeout_s' is at most 60 here (limits.call_timeout_s), got 100"
         assert error["hint"] == "Give at most 60, or ask for less; start_operation is for work that takes longer."
+
+
+@PLACES
+async def test_the_csv_of_no_rows_has_the_names_of_the_columns(place: Place) -> None:
+    for sql in (*NOTES, "CREATE TABLE marks (id integer PRIMARY KEY, note_id integer REFERENCES notes (id))"):
+        place.execute(sql)
+    nothing = {"id": 99}
+    calls: list[tuple[str, dict[str, Any], str]] = [
+        ("query_notes", {"where": nothing}, "id,text,price,seen"),
+        ("query_notes", {"where": nothing, "columns": ["price", "id"]}, "price,id"),
+        ("query_marks", {"include": ["notes"]}, "id,note_id,notes"),
+        (
+            "query_notes",
+            {"where": nothing, "group_by": ["text"], "aggregate": ["count", "sum(id) as s"]},
+            "text,count,s",
+        ),
+        ("execute_sql", {"sql": 'SELECT id, text AS "a,b" FROM notes WHERE id = 99'}, 'id,"a,b"'),
+    ]
+    async with inside(place.url, access__sql="read") as program:
+        for tool, arguments, header in calls:
+            told = await ended(program.peer, await start(program.peer, tool, arguments, format="csv"))
+            assert told["result"]["csv"] == header + "\r\n", told
+            assert (told["result"]["row_count"], "csv_columns" in told["result"]) == (0, False)

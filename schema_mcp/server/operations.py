@@ -42,8 +42,10 @@ from schema_mcp.tools.options import CallOptions, Report
 
 #: Tools whose rows may be more than an answer holds.
 _WITH_ROWS = frozenset({Action.READ, Action.SQL})
+#: Member of a kept answer: the names of the columns, where its rows do not tell them.
+_NAMES = "csv_columns"
 #: Members of a query's answer that are told of the page instead.
-_OF_A_PAGE = frozenset({"rows", "row_count", "next_cursor", "hint", "cut_columns", "truncated"})
+_OF_A_PAGE = frozenset({_NAMES, "rows", "row_count", "next_cursor", "hint", "cut_columns", "truncated"})
 
 
 class OperationCalls:
@@ -111,7 +113,7 @@ class OperationCalls:
     async def _start(self, catalog: Catalog, plan: StartPlan, call: Call, options: CallOptions) -> Answered:
         inner = Call(name=plan.tool, arguments=plan.arguments, caller=call.caller, context=call.context)
         try:
-            action, total = await self._service.tried(inner, self._planned)
+            action, total, names = await self._service.tried(inner, self._planned)
         except UnknownToolError:
             raise UnknownTool(plan.tool) from None
         operation = await self._operations.begin(
@@ -119,11 +121,11 @@ class OperationCalls:
         )
         await self._operations.tell(operation)
         told = self._operations.view(operation).members()
-        self._run(operation, inner)
+        self._run(operation, inner, names if plan.format is ResultFormat.CSV else ())
         return orjson.dumps(told), 0
 
-    async def _planned(self, catalog: Catalog, call: Call) -> tuple[Action, int | None]:
-        """What the tool does, and how many rows it will give, roughly. Raises: CallError; UnknownToolError."""
+    async def _planned(self, catalog: Catalog, call: Call) -> tuple[Action, int | None, tuple[str, ...]]:
+        """What the tool does, roughly how many rows it gives, and their keys. Raises: CallError; UnknownToolError."""
         action = self._action(catalog, call.name)
         if action is not None and action not in STARTED:
             raise InvalidArgument(
@@ -150,7 +152,7 @@ class OperationCalls:
         ):
             estimate = catalog.row_estimate(target)
             total = None if estimate is None else min(estimate, plan.limit or estimate)
-        return action, total
+        return action, total, plan.keys if isinstance(plan, StatementPlan) else ()
 
     async def _may_be_started(self, catalog: Catalog, call: Call) -> bool:
         action = self._action(catalog, call.name)
@@ -165,13 +167,13 @@ class OperationCalls:
             return catalog.generic_tools[name].action
         return catalog.table_tools[name][0].action if name in catalog.table_tools else None
 
-    def _run(self, operation: Operation, call: Call) -> None:
+    def _run(self, operation: Operation, call: Call, names: tuple[str, ...] = ()) -> None:
         async def work(report: Report) -> bytes:
             started, rows, code = time.perf_counter(), 0, None
             try:
                 inner = replace(call, report=report, sink=operation.spool)
                 answer, rows = await self._service.tried(inner, self._long.run)
-                return answer
+                return answer[:-1] + b',"%b":' % _NAMES.encode() + orjson.dumps(names) + b"}" if names else answer
             except CallError as error:
                 code = str(error.code)
                 raise
@@ -246,6 +248,7 @@ class OperationCalls:
             rows[0], cut_columns = cut(rows[0], self._max_bytes)
         said = orjson.loads(answer)
         cut_columns = tuple(dict.fromkeys((*said.get("cut_columns", ()), *cut_columns)))
+        names = said.get(_NAMES) or [column["name"] for column in said.get("columns", ())]
         members = {name: value for name, value in said.items() if name not in _OF_A_PAGE}
         next_row = page.row + len(rows)
         cursor = page_cursor(page.secret, record.id, next_row, read.offset) if next_row < record.rows else None
@@ -260,7 +263,7 @@ class OperationCalls:
             members["hint"] = "More rows match: 'limit', operations.max_rows or max_result_bytes ended the result here."
         if cut_columns:
             members["cut_columns"] = cut_columns
-        shown = rows_member(ResultFormat(record.format), rows, header=page.row == 0)
+        shown = rows_member(ResultFormat(record.format), rows, header=page.row == 0, names=names)
         return b"{" + shown + b"," + orjson.dumps(members)[1:], len(rows)
 
     async def _as_task(self, operation: Operation, call: Call) -> ToolAnswer | TaskState:

@@ -158,6 +158,8 @@ class StatementPlan:
     #: nor where the rows are `counted`: bring the number along as their last key.
     total: Statement | None = None
     counted: bool = False
+    #: The keys of its rows, in their order; empty where that is of no interest.
+    keys: tuple[str, ...] = ()
     #: Rows of the table, roughly, where a page is of all of them and the database has counted them.
     row_estimate: int | None = None
     #: Writes are done, answered and rolled back.

@@ -67,6 +67,11 @@ class Include:
         """What the statement depends on."""
         return tuple(part.shape for part in self.parts)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The keys that they have in rows of the page."""
+        return tuple(part.relationship.name for part in self.parts if part.parent == 0)
+
     def named(self) -> dict[str, DriverValue]:
         """Limits by parameter name: `i0`, `i1`, ...; what stands for the tables: `i0s0`, between two of them `i0t0`."""
         named: dict[str, DriverValue] = {

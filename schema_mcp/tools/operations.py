@@ -154,19 +154,24 @@ def _signed(id_: str, place: str) -> bytes:
     return f"operation {id_} {place}".encode()
 
 
-def rows_member(format_: ResultFormat, rows: Sequence[bytes], *, header: bool) -> bytes:
-    """The member of the answer that holds these rows, JSON objects. `header`: they are the first ones."""
+def rows_member(format_: ResultFormat, rows: Sequence[bytes], *, header: bool, names: Sequence[str]) -> bytes:
+    """The member of the answer that holds these rows, JSON objects. `header`: they are the first ones.
+
+    `names`: of the columns, where there is no row to tell them.
+    """
     if format_ is ResultFormat.JSON:
         return b'"rows":[' + b",".join(rows) + b"]"
-    return b'"csv":' + orjson.dumps(as_csv(rows, header=header))
+    return b'"csv":' + orjson.dumps(as_csv(rows, header=header, names=names))
 
 
-def as_csv(rows: Sequence[bytes], *, header: bool) -> str:
+def as_csv(rows: Sequence[bytes], *, header: bool, names: Sequence[str] = ()) -> str:
     """The rows as CSV (RFC 4180), with the names of the columns first if asked for.
 
     As PostgreSQL writes it: null is nothing, an empty text is `""`. Numbers keep their digits, JSON stays JSON.
     """
     written = io.StringIO()
+    if header and not rows and names:
+        csv.writer(written, lineterminator="\r\n").writerow(names)
     for index, row in enumerate(rows):
         values = members(row.decode())
         if header and index == 0:

@@ -119,6 +119,7 @@ class QueryTool:
             continues=keys is not None,
             total=total.statement,
             counted=total.counted,
+            keys=(*[target.keys[name] for name in names], *(() if include is None else include.names)),
             row_estimate=view.row_estimate(target) if keys is None and not conditions.shape else None,
         )
 
