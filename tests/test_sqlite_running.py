@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sqlite3
+import threading
 from contextlib import aclosing, closing
 from pathlib import Path
 
@@ -33,6 +34,38 @@ async def begun(connection: SqliteConnection) -> asyncio.Event:
     event, loop = asyncio.Event(), asyncio.get_running_loop()
     await connection.create_function("begun", 0, lambda: loop.call_soon_threadsafe(event.set) and None)
     return event
+
+
+async def test_who_closes_a_connection_that_others_have_given_up_does_not_wait_for_ever(path: Path) -> None:
+    connection = await SqliteConnection(DatabaseFile(path=path, read_only=False, lock_timeout_s=LIMIT_S))
+    goes_on = threading.Event()
+    working = asyncio.create_task(connection.run(lambda _: goes_on.wait(LIMIT_S)))
+    await asyncio.sleep(0)  # the thread has it
+    closings = [asyncio.create_task(connection.close()) for _ in range(2)]
+    await asyncio.sleep(0)
+    connection.stop()
+    for closing_ in closings:
+        closing_.cancel()
+    await asyncio.sleep(0)
+    goes_on.set()
+    async with asyncio.timeout(LIMIT_S):
+        await asyncio.wait({working, *closings})
+    assert connection.is_closed()
+
+
+def test_a_thread_that_outlasts_its_event_loop_ends_without_a_word(path: Path) -> None:
+    goes_on = threading.Event()
+
+    async def leave() -> threading.Thread:
+        connection = await SqliteConnection(DatabaseFile(path=path, read_only=False, lock_timeout_s=LIMIT_S))
+        connection._tx.put_nowait((asyncio.get_running_loop().create_future(), lambda: goes_on.wait(LIMIT_S)))
+        connection.stop()
+        return connection._thread
+
+    thread = asyncio.run(leave())
+    goes_on.set()
+    thread.join(LIMIT_S)
+    assert not thread.is_alive()
 
 
 @pytest.mark.parametrize("running", [True, False])

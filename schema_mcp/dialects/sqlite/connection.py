@@ -13,10 +13,12 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import aiosqlite
 import anyio
+from aiosqlite.core import _connection_worker_thread
 
 from schema_mcp.dialects.base import DriverValue, Row
 from schema_mcp.dialects.sqlite import functions
@@ -81,7 +83,7 @@ class SqliteConnection(aiosqlite.Connection):
     def __init__(self, file: DatabaseFile) -> None:
         super().__init__(self._open, iter_chunk_size=64)
         # A thread that hangs in a system call must not keep the process alive (SQLAlchemy's dialect does the same).
-        self._thread.daemon = True
+        self._thread = Thread(target=_work, args=(self._tx,), name=self._thread.name, daemon=True)
         self.file = file
         self.identity = ""
         #: What relations are, as `statements` has found at that schema_version.
@@ -89,7 +91,7 @@ class SqliteConnection(aiosqlite.Connection):
         self.identities_version = -1
         #: How often `UPDATING` was called: for each row that ON CONFLICT has updated.
         self.updates = 0
-        self._closing = False
+        self._stopped = False
         #: What became of the last COMMIT (see `commit`): None where nobody can tell, as before the first.
         self.committed: bool | None = None
 
@@ -111,10 +113,17 @@ class SqliteConnection(aiosqlite.Connection):
         return not self._running and self._thread.is_alive()
 
     async def close(self) -> None:
-        """Closes it, unless it was given up: then it closes itself. The second of two that close it would never end."""
-        if self._running and not self._closing:
-            self._closing = True
+        """Closes it, unless it was given up: then it closes itself."""
+        if self._running:
             await super().close()
+
+    def stop(self) -> "asyncio.Future[None] | None":
+        """Ends the thread behind what it has to do, once: what stands behind that is never answered. `close` stops it
+        too, also where it is cancelled while it waits for a thread that somebody else has stopped."""
+        if self._stopped:
+            return None
+        self._stopped = True
+        return super().stop()
 
     async def run(
         self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -195,6 +204,12 @@ class SqliteConnection(aiosqlite.Connection):
             raise
         self.identity = identity
         return connection
+
+
+def _work(tx: Any) -> None:
+    """The thread, until the connection is stopped, or the event loop that is to hear of its work is closed."""
+    with suppress(RuntimeError):
+        _connection_worker_thread(tx)
 
 
 def _execute(connection: sqlite3.Connection, sql: str, parameters: Sequence[Any]) -> None:
