@@ -194,22 +194,22 @@ async def test_sqlite_says_so_where_a_sum_meets_text_or_the_end_of_integers(shar
 
 
 async def test_sqlite_groups_by_the_collation_of_a_column_on_every_page(shared_sqlite: Place) -> None:
-    shared_sqlite.execute("CREATE TABLE cased (id integer PRIMARY KEY, t text COLLATE NOCASE, v)")
+    shared_sqlite.execute("CREATE TABLE collated (id integer PRIMARY KEY, t text COLLATE NOCASE, v)")
     shared_sqlite.execute(
-        "INSERT INTO cased VALUES (1, 'a', 1), (2, 'A', '1'), (3, 'b', X'31'), (4, NULL, 1.5), (5, 'B', NULL), "
+        "INSERT INTO collated VALUES (1, 'a', 1), (2, 'A', '1'), (3, 'b', X'31'), (4, NULL, 1.5), (5, 'B', NULL), "
         "(6, 'c', 1)"
     )
     async with inside(shared_sqlite.url) as program:
         for column in "tv":
             for order in ([], [f"{column} desc nulls first"], [f"{column} nulls last"]):
                 asked: dict[str, Any] = {"group_by": [column], "aggregate": ["count"], "order_by": order}
-                whole = await program.peer.rows("query_cased", asked)
+                whole = await program.peer.rows("query_collated", asked)
                 assert sum(row["count"] for row in whole) == 6
                 assert len(whole) == {"t": 4, "v": 5}[column]
                 pages: list[dict[str, Any]] = []
                 cursor = None
                 while not pages or cursor:
-                    answer = await program.peer.call("query_cased", {**asked, "limit": 1, "cursor": cursor})
+                    answer = await program.peer.call("query_collated", {**asked, "limit": 1, "cursor": cursor})
                     pages += answer["rows"]
                     cursor = answer["next_cursor"]
                 assert pages == whole, order
