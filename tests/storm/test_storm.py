@@ -29,7 +29,7 @@ from tests.storm.ddl import PostgresqlSession, Session, SqliteSession, storm
 from tests.storm.journal import Journal
 from tests.waiting import until
 
-SECONDS = float(os.environ.get("STORM_SECONDS", "10"))
+SECONDS = float(os.environ.get("STORM_SECONDS", "6"))
 SEED = int(os.environ.get("STORM_SEED", random.randrange(10**6)))
 PLACES = os.environ.get("STORM_SERVERS", "18 sqlite").split()
 if PLACES == ["all"]:
