@@ -81,6 +81,7 @@ class SqlExecutor:
             else _SunkRun(plan.limit, options.sink, options)
         )
         timeout_s = options.call_timeout_s(limits.call_timeout_s)
+        limited_by = options.limit(limits.call_timeout_s, limits.call_limit)
         ends_at = asyncio.get_running_loop().time() + timeout_s
         try:
             async with (
@@ -95,9 +96,11 @@ class SqlExecutor:
             if run.committed:
                 pass  # a moment too late, and true
             elif run.committing:
-                await self._resolve(run, ends_at, error, timeout_s, options.limit(limits.call_timeout_s))
+                await self._resolve(
+                    run, ends_at, error, timeout_s, options.limit(limits.call_timeout_s, limits.call_limit)
+                )
             elif limit.expired():
-                raise sql_too_long("call", timeout_s, options.limit(limits.call_timeout_s, limits.call_limit)) from None
+                raise sql_too_long("call", timeout_s, limited_by) from None
             elif (translated := access.translate(error, statement)) is None:
                 raise
             else:

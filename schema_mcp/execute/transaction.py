@@ -219,7 +219,7 @@ class Transaction:
     ) -> T:
         """What the work gives, in its turn. Raises: CallError; asyncio.CancelledError once nothing of it runs."""
         timeout_s = options.call_timeout_s(self.limits.call_timeout_s)
-        limited_by = options.limit(self.limits.call_timeout_s)
+        limited_by = options.limit(self.limits.call_timeout_s, self.limits.call_limit)
         too_late = partial(too_long, "call", timeout_s, retryable=True, limit=limited_by)
         ends_at = asyncio.get_running_loop().time() + timeout_s
         async with self._turn(min(timeout_s, self.database.acquire_timeout_s)):

@@ -1,57 +1,47 @@
 """Rows on their way from PostgreSQL to asyncpg: of what no answer could hold, the beginning alone goes on.
 
 asyncpg takes a row in whole and has it several times over before anybody could shorten it. So the server's messages are
-followed as they come in (manual, Frontend/Backend Protocol, Message Formats), between the transport and asyncpg's own
-protocol: a DataRow that is too large is made anew out of the beginnings of its values, and what is behind them is
-dropped as it arrives. Every other message goes on as it came, in the pieces that it came in.
+met before it has them (`between.py`): a DataRow that is too large is made anew out of the beginnings of its values, and
+what is behind them is dropped as it arrives. Every other message goes on as it came, in the pieces that it came in.
 
 For statements that are not of our making: around the columns of others an expression does the same in the database
 (`row_object.py`). It knows no types; values are texts here.
 """
 
-import asyncio
 import math
 import struct
-from typing import Any
 
 from schema_mcp.dialects.base import Connection
+from schema_mcp.dialects.postgresql.between import HEAD, Between
 
 #: Of a row so many times as much is kept as of one value, and then of each further value no more than `LEAST_BYTES`.
 ROW_VALUES = 2
 LEAST_BYTES = 80
 
 _DATA_ROW = ord("D")
-#: A message: its kind, and its length without the kind. In a DataRow: the number of values, then the length of each.
-_HEAD = struct.Struct("!Bi")
+#: In a DataRow: the number of values, then the length of each.
 _LENGTH = struct.Struct("!i")
 _COUNT = struct.Struct("!h")
 _NULL = -1
 
 
-class Shortening(asyncio.Protocol):
-    """Stands before the protocol of a connection that is idle, until it has left.
-
-    `columns`: of the rows that come. `value_bytes`: a row of more is looked at, and a value of more is shortened to so
-    many. `enough_bytes`: once a fetch has given more than so many, nobody looks at its further rows, which come empty.
+class Shortening(Between):
+    """`columns`: of the rows that come. `value_bytes`: a row of more is looked at, and a value of more is shortened to
+    so many. `enough_bytes`: once a fetch has given more than so many, nobody looks at its further rows, which come
+    empty.
     """
 
     def __init__(
         self, connection: Connection, columns: int, *, value_bytes: int, enough_bytes: int | None = None
     ) -> None:
-        self._transport: Any = connection._transport
-        self._behind: Any = self._transport.get_protocol()
+        super().__init__(connection)
         #: Of the length of a row's message, what is no value.
         self._frame_bytes = _LENGTH.size + _COUNT.size + columns * _LENGTH.size
         self._value_bytes = value_bytes
         self._enough_bytes = math.inf if enough_bytes is None else enough_bytes
-        #: A head that has not come in whole, what is missing of a message that goes on as it is, and a row of which not
-        #: all does.
-        self._head = b""
-        self._missing = 0
+        #: Of which not all goes on.
         self._row: _Row | None = None
-        self._leaving = False
         self.begin()
-        self._transport.set_protocol(self)
 
     def begin(self) -> None:
         """The next row is the first one of a fetch.
@@ -63,11 +53,6 @@ class Shortening(asyncio.Protocol):
         self.empty_from: int | None = None
         self._place = -1
         self._size = 0
-
-    def leave(self) -> None:
-        """What comes from now on goes on as it is; the connection is as it was once no message is half through."""
-        self._leaving = True
-        self._step_aside()
 
     def data_received(self, data: bytes) -> None:
         """Called by the transport, with whatever came."""
@@ -83,41 +68,23 @@ class Shortening(asyncio.Protocol):
                 step = min(self._missing, end - at)
                 self._missing -= step
                 at += step
-            elif end - at < _HEAD.size:
+            elif end - at < HEAD.size:
                 self._head = data[at:]
                 break
             else:
-                kind, length = _HEAD.unpack_from(data, at)
+                kind, length = HEAD.unpack_from(data, at)
                 if kind == _DATA_ROW and not self._leaving:
                     self._place += 1
                     size = length - self._frame_bytes
                     if size > self._value_bytes or self._size > self._enough_bytes:
                         self._pass(data, start, at)
                         self._row = self._shortened(size)
-                        start = at = at + _HEAD.size
+                        start = at = at + HEAD.size
                         continue
                     self._size += size
                 self._missing = 1 + length
         self._pass(data, start, at)
-        if self._leaving:
-            self._step_aside()
-
-    def eof_received(self) -> bool | None:
-        """As the protocol behind has it."""
-        kept: bool | None = self._behind.eof_received()
-        return kept
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """As the protocol behind has it."""
-        self._behind.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """As the protocol behind has it."""
-        self._behind.pause_writing()
-
-    def resume_writing(self) -> None:
-        """As the protocol behind has it."""
-        self._behind.resume_writing()
+        self._step_aside()
 
     def _pass(self, data: bytes, start: int, end: int) -> None:
         if start < end:
@@ -141,9 +108,8 @@ class Shortening(asyncio.Protocol):
         self._size += size
         return _Row(self._value_bytes)
 
-    def _step_aside(self) -> None:
-        if not self._head and not self._missing and self._row is None and self._transport.get_protocol() is self:
-            self._transport.set_protocol(self._behind)
+    def _is_half_through(self) -> bool:
+        return self._row is not None or super()._is_half_through()
 
 
 class _Row:
