@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -193,15 +195,53 @@ async def test_the_commit_of_a_transaction_that_outlasts_its_time_is_stopped(hom
 async def test_a_commit_that_waits_for_a_standby_is_told_to_be_still_running(home: Home, call: str) -> None:
     tool, arguments = TOO_LATE[call]
     async with between(home, access__sql="write") as (program, _):
-        home.execute("ALTER SYSTEM SET synchronous_commit = on")
-        home.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'; SELECT pg_reload_conf()")
-        try:
-            await until(lambda: home.execute("SHOW synchronous_standby_names") == "nobody")
+        async with _without_its_standby(home):
             error = await program.peer.error(tool, {**arguments, "timeout_s": 1})
             assert (error["code"], home.rows()) == ("outcome_unknown", 0)
             assert error["message"].endswith("is still being committed: it may be done later")
             assert error["hint"].startswith("Do not repeat it now. Look again after a while")
-        finally:
-            home.execute("ALTER SYSTEM RESET synchronous_standby_names")
-            home.execute("ALTER SYSTEM RESET synchronous_commit; SELECT pg_reload_conf()")
         await until(lambda: home.rows() > 0)
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "too late"])
+async def test_a_commit_by_a_statement_that_is_given_up_is_told_as_what_became_of_it(home: Home, ends: str) -> None:
+    async with between(home, access__sql="write") as (program, _):
+        peer = program.peer
+        id_ = (await peer.call("begin_transaction"))["transaction_id"]
+        await peer.call("execute_sql", {"sql": "INSERT INTO cats VALUES (1, 'Tom')", "transaction_id": id_})
+        asked: dict[str, Any] = {"sql": "COMMIT", "transaction_id": id_}
+        async with _without_its_standby(home):
+            if ends == "cancelled":
+                call = asyncio.create_task(peer.call("execute_sql", asked))
+                await until(lambda: _waits_for_its_standby(home))
+                call.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await call
+            else:  # a cancel ends the wait, and not what is committed
+                error = await peer.error("execute_sql", {**asked, "timeout_s": 1})
+                assert error["code"] == "not_allowed"
+                assert "everything done in it is committed" in error["message"]
+            await until(lambda: not _waits_for_its_standby(home))
+            error = await peer.error("commit_transaction", {"transaction_id": id_})
+            assert error["code"] == "unknown_transaction"
+            # Who has cancelled is not kept for as long as it may take a busy machine to find out.
+            told = {"too late": ["is committed"], "cancelled": ["is committed", "it may have been done"]}[ends]
+            assert any(error["message"].endswith(each) for each in told), error["message"]
+            assert home.rows() == 1
+
+
+@asynccontextmanager
+async def _without_its_standby(home: Home) -> AsyncIterator[None]:
+    """COMMIT waits for a standby that there is not."""
+    home.execute("ALTER SYSTEM SET synchronous_commit = on")
+    home.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'; SELECT pg_reload_conf()")
+    try:
+        await until(lambda: home.execute("SHOW synchronous_standby_names") == "nobody")
+        yield
+    finally:
+        home.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        home.execute("ALTER SYSTEM RESET synchronous_commit; SELECT pg_reload_conf()")
+
+
+def _waits_for_its_standby(home: Home) -> bool:
+    return home.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") != "0"

@@ -24,13 +24,14 @@ from schema_mcp.execute.due import due
 from schema_mcp.execute.engines import Database, Held
 from schema_mcp.execute.exceeded import with_limit
 from schema_mcp.execute.finished import finished
-from schema_mcp.execute.outcome import Outcome
+from schema_mcp.execute.outcome import Outcome, take_mark
 from schema_mcp.execute.perform import STOP_TIMEOUT_S, ExecutionLimits, Performer, explained
 from schema_mcp.execute.rows import too_long
 from schema_mcp.execute.sql_within import run_within, translated
 from schema_mcp.execute.steps import Done, Step, StepFailed
 from schema_mcp.execute.tally import Tally
 from schema_mcp.execute.turns import Turns
+from schema_mcp.execute.unheard import unheard
 from schema_mcp.execute.writes import Writes
 from schema_mcp.schema.model import Table
 from schema_mcp.tools.base import Result, SqlPlan, SqlResult, StatementPlan
@@ -80,6 +81,8 @@ class Transaction:
         self._left = False
         #: What the transaction is known by, as far as a call has heard (see `outcome.py`).
         self._mark = ""
+        #: A statement of the caller's own runs that may end it.
+        self._may_end = False
         #: Statements of the caller's own have run: the session may be left otherwise than it was.
         self._ran_sql = False
         self._tally = Tally()
@@ -132,6 +135,9 @@ class Transaction:
 
         async def work() -> SqlResult:
             self._ran_sql = True
+            if plan.writes:  # it may be a COMMIT, and not be heard to its end
+                self._mark = self._mark or await take_mark(self._connection, self.database.dialect)
+                self._may_end = bool(self._mark)
             result = await run_within(self._connection, self.database, plan, generation, self.limits, options)
             if not plan.writes:
                 await self._access.undo(self._connection)  # whatever a function in it has done
@@ -224,6 +230,7 @@ class Transaction:
         ends_at = asyncio.get_running_loop().time() + timeout_s
         async with self._turn(min(timeout_s, self.database.acquire_timeout_s)):
             for last in (False, True):
+                self._may_end = False
                 await self._begin_call(ends_at, too_late, translate)
                 try:
                     async with asyncio.timeout_at(ends_at) as limit:
@@ -296,17 +303,28 @@ class Transaction:
         known = error if isinstance(error, CallError) else translate(error)
         if known is not None:
             with_limit(known, self.limits)
-        if errors.is_conflict(known) or not self._access.is_open(self._connection):
+        if errors.is_conflict(known):
             return await self._lost(error, translate)
 
         async def undo() -> None:
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await self._access.undo(self._connection)
 
-        undoing, _ = await finished(undo())
-        if undoing.exception() is not None:
-            return await self._lost(error, translate)
-        return known or error
+        if self._access.is_open(self._connection):
+            undoing, _ = await finished(undo())
+            if undoing.exception() is None:
+                return known or error
+        return await (self._unheard(error, known) if self._may_end else self._lost(error, translate))
+
+    async def _unheard(self, error: BaseException, known: CallError | None) -> BaseException:
+        """See `unheard`."""
+        await self._leave(errors.IN_DOUBT, clean=False)
+        asking, _ = await finished(unheard(self.database, self._mark, error, known))
+        self.over, told = asking.result()
+        if errors.outcome_of(self.over) is not Outcome.ROLLED_BACK:
+            self._tell_committed()
+        self._tell_end()
+        return told
 
     async def _lost(
         self, error: BaseException, translate: Callable[[BaseException], CallError | None], *, answers: bool = True

@@ -149,11 +149,15 @@ def uncommitted(outcome: Outcome, limit_s: float) -> CallError | None:
         case Outcome.RUNNING:
             return still_committing("the transaction")
         case Outcome.UNKNOWN:
-            return OutcomeUnknown(
-                "the connection was lost while the transaction was being committed: either all of it was done or "
-                "nothing",
-                "Query what it has written before you do it again: it may be there.",
-            )
+            return lost_in_commit()
+
+
+def lost_in_commit() -> OutcomeUnknown:
+    """Nobody can say what became of it."""
+    return OutcomeUnknown(
+        "the connection was lost while the transaction was being committed: either all of it was done or nothing",
+        "Query what it has written before you do it again: it may be there.",
+    )
 
 
 def is_conflict(error: CallError | None) -> bool:
