@@ -33,7 +33,8 @@ ON_EVERY_SERVER = (
 ON_SQLITE = (
     *("test_access_rules", "test_batch", "test_canary", "test_hostile_calls", "test_reload", "test_reload_file"),
     *("test_sources_away", "test_stopping", "test_surface", "test_together", "test_twins_property"),
-    *("test_across_parts", "test_operations_kept", "test_tasks"),
+    *("test_across_parts", "test_operations_kept", "test_tasks", "test_context", "test_context_across"),
+    *("test_batch_outcome", "test_operations_batches"),
 )
 _NEWEST = "18"
 
