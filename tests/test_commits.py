@@ -136,6 +136,7 @@ async def test_a_key_of_a_call_that_was_cancelled_in_commit_is_settled(
         committed = home.rows() == 1
         home.execute("DROP TRIGGER slow ON cats")
         answer = await program.peer.call("insert_cats", call)
+        assert "error" not in answer, answer
         assert (answer["inserted"], answer.get("replayed")) == (1, True if committed else None)
         assert (home.rows(), program.app.database.in_use) == (1, 0)
         if takes_s > 1:
